@@ -1,0 +1,37 @@
+# Needs Python >= 3.10, git and make. Where uv is missing, it is installed into .tools/, a virtual environment of its own.
+PYTHON ?= python3
+TOOLS := $(CURDIR)/.tools
+UV := $(shell command -v uv 2>/dev/null)
+ifeq ($(UV),)
+UV := $(TOOLS)/bin/uv
+export PATH := $(TOOLS)/bin:$(PATH)
+endif
+# An environment that happens to be active is not this repository's.
+unexport VIRTUAL_ENV
+# Some machines forbid Python to keep what it compiles: each of thousands of starts would compile pandas anew.
+unexport PYTHONDONTWRITEBYTECODE
+RUN := "$(UV)" run --quiet --group test
+
+.PHONY: help demo test lint clean
+
+help:
+	@echo "make demo          watch a generated project review and release its model"
+	@echo "make test          run everything the template promises; ARGS=... goes to pytest"
+	@echo "make lint          check the template's own files"
+	@echo "make clean         remove what the others made"
+
+demo: $(UV)
+	$(RUN) python tests/demo.py $(ARGS)
+
+test: $(UV)
+	$(RUN) pytest $(ARGS)
+
+lint: $(UV)
+	$(RUN) pre-commit run --all-files
+
+clean:
+	rm -rf .tools .venv demo uv.lock
+
+$(TOOLS)/bin/uv:
+	$(PYTHON) -m venv "$(TOOLS)"
+	"$(TOOLS)/bin/python" -m pip install --quiet uv

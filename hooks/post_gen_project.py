@@ -1,0 +1,151 @@
+"""Finish a new project: keep what the answers chose, make the first commit, lock, and print what to do next.
+
+Runs inside the generated folder with the standard library alone. Git, uv and a network are welcome and not needed:
+without them the project is whole all the same, and one line says what is left to do.
+
+`ML_CICD_SKIP_LOCK=1` leaves out the lock, which is the only slow step.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+OVERLAY = Path("_churn")
+LICENCES = Path("_licences")
+# Set while git itself runs a hook; they would send our commands to the repository around us.
+GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
+
+
+def apply_example(example: str) -> None:
+    """Move the example's files over the generic ones, or drop them."""
+    if example == "churn":
+        for source in sorted(path for path in OVERLAY.rglob("*") if path.is_file()):
+            target = source.relative_to(OVERLAY)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(target)
+    shutil.rmtree(OVERLAY)
+
+
+def apply_licence(licence: str) -> None:
+    """Keep the text of the chosen licence as LICENSE."""
+    (LICENCES / f"{licence}.txt").replace("LICENSE")
+    shutil.rmtree(LICENCES)
+
+
+def remove_caches() -> None:
+    """Drop what Python and ruff left in the template's folder, where its developers import and lint the same files."""
+    for pattern in ("__pycache__", ".ruff_cache", ".mypy_cache", ".pytest_cache"):
+        for folder in list(Path().rglob(pattern)):
+            shutil.rmtree(folder)
+
+
+def run(*command: str, timeout: int = 60) -> subprocess.CompletedProcess[str] | None:
+    """Run a command quietly; None when it cannot be started or does not end."""
+    environment = {name: value for name, value in os.environ.items() if name not in GIT_VARIABLES}
+    try:
+        return subprocess.run(
+            command,
+            check=False,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            timeout=timeout,
+            encoding="utf-8",
+            errors="replace",
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+
+
+def succeeds(*command: str) -> bool:
+    """Whether a command ran and exited 0."""
+    result = run(*command)
+    return result is not None and result.returncode == 0
+
+
+def lock() -> str | None:
+    """Make uv.lock; the line to print when there is none."""
+    if os.environ.get("ML_CICD_SKIP_LOCK") == "1":
+        return "uv.lock was not made, as ML_CICD_SKIP_LOCK=1 asks: run `uv lock`, then commit it."
+    if shutil.which("uv") is None:
+        return "uv.lock was not made, because uv is not on PATH: install uv, run `uv lock`, then commit it."
+    result = run("uv", "lock", "--quiet", timeout=300)
+    if result is None or result.returncode != 0:
+        reason = (result.stderr.strip().splitlines() or ["no reason given"])[0] if result else "it did not finish"
+        return f"uv.lock was not made ({reason.strip()}): run `uv lock`, then commit it."
+    return None
+
+
+def first_commit() -> str | None:
+    """Make the project a git repository on `main` with one commit; the line to print when that was not possible."""
+    if shutil.which("git") is None:
+        return "no git repository was made, because git is not on PATH: install git, then run `git init -b main`."
+    # `git init -b` needs git 2.28; naming the branch afterwards works with every version.
+    if not (succeeds("git", "init", "--quiet") and succeeds("git", "symbolic-ref", "HEAD", "refs/heads/main")):
+        return "no git repository was made, because `git init` failed: run `git init -b main` to see why."
+    if not succeeds("git", "add", "--all"):
+        return "nothing was committed, because `git add --all` failed: run it to see why."
+    # With useConfigOnly git does not invent an address from the host name.
+    identity = ("git", "-c", "user.useConfigOnly=true", "var")
+    if not (succeeds(*identity, "GIT_AUTHOR_IDENT") and succeeds(*identity, "GIT_COMMITTER_IDENT")):
+        return "nothing was committed, because git has no user.name and user.email: set them, then run `git commit`."
+    # No signature and no global hooks here: either could wait for an answer that nobody gives.
+    if not succeeds("git", "commit", "--quiet", "--no-verify", "--no-gpg-sign", "--message", "Start the project"):
+        return "nothing was committed, because `git commit` failed: run it to see why."
+    return None
+
+
+def is_cruft_comparison(answers: dict[str, str], folder: Path) -> bool:
+    """Whether cruft renders the project only to compare two versions of the template.
+
+    It does so in a fresh temporary folder. A `.git` or a lock there would become part of the difference, and later of
+    the user's project. `_commit` is cruft's own entry among the answers.
+    """
+    temporary = folder.parent
+    return (
+        "_commit" in answers
+        and temporary.name.startswith("tmp")
+        and temporary.parent.resolve() == Path(tempfile.gettempdir()).resolve()
+    )
+
+
+def next_steps(answers: dict[str, str]) -> str:
+    """The three lines that a newcomer needs."""
+    slug, owner = answers["project_slug"], answers["github_owner"]
+    if answers["example"] == "churn":
+        train = "uv run ml train              train the example's model; the run is in runs/model"
+    else:
+        train = "uv run ml init TABLE --target COLUMN     write contract.yaml and params.yaml for your table"
+    return "\n".join(
+        [
+            "",
+            f"{slug} is ready. Next:",
+            f"  1. cd {slug} && uv sync",
+            f"  2. {train}",
+            f"  3. gh repo create {owner}/{slug} --source . --push     then open a pull request and read its review",
+        ]
+    )
+
+
+def main() -> None:
+    """Apply the answers, then do what git and uv allow."""
+    answers = json.loads({{cookiecutter | tojson | tojson}})  # noqa: F821
+    remove_caches()
+    apply_example(answers["example"])
+    apply_licence(answers["license"])
+    if is_cruft_comparison(answers, Path.cwd()):
+        return
+    # A console of Windows may know fewer characters than uv's messages hold.
+    sys.stdout.reconfigure(errors="replace")
+    notes = [lock(), first_commit()]
+    for note in filter(None, notes):
+        print(f"note: {note}")
+    print(next_steps(answers))
+
+
+if __name__ == "__main__":
+    main()

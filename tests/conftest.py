@@ -1,0 +1,145 @@
+"""What the tests share: how to bake, and one baked project with one environment for the whole session."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from cookiecutter.main import cookiecutter
+
+TEMPLATE = Path(__file__).resolve().parents[1]
+BIN = "Scripts" if os.name == "nt" else "bin"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A baked project, and the environment in which its commands run.
+
+    A copy may borrow the environment of the original: PYTHONPATH makes its own sources win.
+    """
+
+    root: Path
+    environment: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def package(self) -> Path:
+        """The folder of the project's package."""
+        return next((self.root / "src").glob("*/pipeline")).parent
+
+    def run(self, *command: str, timeout: float = 600, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project's folder and environment; never raises on its exit status."""
+        return subprocess.run(
+            command,
+            cwd=self.root,
+            env=self.environ(**variables),
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=timeout,
+        )
+
+    def environ(self, **variables: str) -> dict[str, str]:
+        """The variables with which the project's commands run."""
+        return {
+            **clean_environ(),
+            "PATH": os.pathsep.join([str(self.environment / BIN), os.environ["PATH"]]),
+            "PYTHONPATH": str(self.root / "src"),
+            "UV_PROJECT_ENVIRONMENT": str(self.environment),
+            **self.variables,
+            **variables,
+        }
+
+    def copy(self, folder: Path) -> Project:
+        """A copy to break: same commit, same environment, nothing that the original's tests left behind."""
+        subprocess.run(["git", "clone", "--quiet", str(self.root), str(folder)], check=True)
+        return Project(folder, self.environment, self.variables)
+
+
+def clean_environ() -> dict[str, str]:
+    """This process's variables without those that point at the template's own environment."""
+    ours = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "UV_PROJECT_ENVIRONMENT", "UV_RUN_RECURSION_DEPTH"}
+    # Without byte code each start of a command compiles pandas and scikit-learn anew: eight seconds instead of one.
+    ours.add("PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if name not in ours}
+
+
+def bake(folder: Path, *, lock: bool = False, **answers: str) -> Path:
+    """Bake the template into a folder; answers that are not given are the defaults. Returns the project's folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ML_CICD_SKIP_LOCK", "0" if lock else "1")
+        return Path(
+            cookiecutter(
+                str(TEMPLATE), no_input=True, output_dir=str(folder), extra_context=answers, default_config=True
+            )
+        )
+
+
+def bake_with_command(folder: Path, *answers: str, program: tuple[str, ...] = (), **variables: str):
+    """Bake as a user does, with the command; answers are written `name=value`. Returns the finished process."""
+    command = program or (sys.executable, "-m", "cookiecutter")
+    return subprocess.run(
+        [*command, str(TEMPLATE), "--no-input", "--default-config", "--output-dir", str(folder), *answers],
+        env={**clean_environ(), "ML_CICD_SKIP_LOCK": "1", "PYTHONUTF8": "1", **variables},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+    )
+
+
+def install(root: Path) -> Project:
+    """Install a baked and locked project into an environment of its own."""
+    environment = clean_environ()
+    subprocess.run(["uv", "sync", "--locked", "--quiet"], cwd=root, env=environment, check=True)
+    return Project(root, root / ".venv")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def git_identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Git with an author and nothing else of this machine's configuration."""
+    config = tmp_path_factory.mktemp("git") / "config"
+    config.write_text("[user]\n\tname = A Tester\n\temail = tester@example.org\n", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_CONFIG_GLOBAL", str(config))
+        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+        patch.setenv("BENTOML_HOME", str(tmp_path_factory.mktemp("bentoml")))  # not the home of whoever runs the tests
+        yield
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The churn example, baked, locked and installed once. Do not change its files: `copy` it."""
+    if shutil.which("uv") is None:
+        pytest.fail("uv is not on PATH: run the tests with `make test`")
+    return install(bake(tmp_path_factory.mktemp("session"), lock=True))
+
+
+@pytest.fixture(scope="session")
+def own_table(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project without the example, in the same environment: it waits for a table. Do not change it: `copy` it."""
+    root = bake(tmp_path_factory.mktemp("own"), example="none")
+    shutil.copyfile(project.root / "uv.lock", root / "uv.lock")
+    found = Project(root, project.environment)
+    assert found.run("git", "add", "--all").returncode == 0
+    assert found.run("git", "commit", "--quiet", "--message", "lock").returncode == 0
+    return found
+
+
+@pytest.fixture(scope="session")
+def served(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The same project in an environment that has the serve group as well, with a trained run in runs/model."""
+    copied = project.copy(tmp_path_factory.mktemp("served") / "project")
+    environment = {**clean_environ(), "UV_PROJECT_ENVIRONMENT": str(copied.root / ".venv")}
+    command = ["uv", "sync", "--locked", "--quiet", "--group", "serve"]
+    subprocess.run(command, cwd=copied.root, env=environment, check=True)
+    found = Project(copied.root, copied.root / ".venv", copied.variables)
+    trained = found.run("ml", "train")
+    assert trained.returncode == 0, trained.stderr
+    return found

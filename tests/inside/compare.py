@@ -1,0 +1,351 @@
+"""Differences, verdicts, gates and slices. Runs where the baked project's contract.yaml lies."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+PACKAGE = next(iter(entry_points(group="console_scripts", name="ml"))).value.partition(".")[0]
+compare, inference, metrics, params, runs, slices, thresholds = (
+    importlib.import_module(f"{PACKAGE}.pipeline.{name}")
+    for name in ("compare", "inference", "metrics", "params", "runs", "slices", "thresholds")
+)
+COSTS = params.Costs(false_positive=10, false_negative=4)
+GATES = {"roc_auc": {"margin": 0.005}, "cost": {"margin": 0.05}}
+QUICK = settings(max_examples=25, deadline=None)
+
+
+def logistic(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def customers(n=4000, seed=0):
+    """Log-odds and outcomes."""
+    rng = np.random.default_rng(seed)
+    z = 1.5 * rng.normal(size=n) + 1
+    return z, (rng.random(n) < logistic(z)).astype(int)
+
+
+def trained(z, noise, seed, jitter=0.02):
+    """A model as wrong as ``noise`` says; its folds differ a little from it."""
+    rng = np.random.default_rng(seed)
+    own = z + noise * rng.normal(size=len(z))
+
+    def model():
+        return logistic(own + jitter * rng.normal(size=len(z)))
+
+    return inference.Side([model()], [model() for _ in range(5)])
+
+
+def judged(y, old, new, at=(0.7, 0.7), **gates):
+    chosen = params.Params(seed=1, task="binary", costs=COSTS, gates=gates or GATES)
+    known = [metrics.metrics_for("binary", t, COSTS) for t in at]
+    return compare.judge(y, (known[0], old), (known[1], new), chosen)
+
+
+@QUICK
+@given(st.integers(0, 10_000), st.floats(0, 1.5), st.floats(0, 1.5), st.sampled_from([0.5, 0.7]))
+def test_swapping_the_sides_mirrors_everything(seed, noise, other, threshold):
+    z, y = customers(500, seed)
+    a, b = trained(z, noise, seed + 1), trained(z, other, seed + 2)
+    there, back = judged(y, a, b, (0.7, threshold)), judged(y, b, a, (threshold, 0.7))
+    mirror = {"better": "worse", "worse": "better"}
+    for name, found in there.items():
+        other_way = back[name]
+        assert other_way["difference"] == pytest.approx(-found["difference"], abs=1e-12)
+        assert (other_way["low"], other_way["high"]) == pytest.approx((-found["high"], -found["low"]), abs=1e-9)
+        assert other_way["p"] == pytest.approx(found["p"], abs=1e-9)
+        assert other_way["verdict"] == mirror.get(found["verdict"], found["verdict"])
+        assert found["low"] <= found["high"]
+
+
+@QUICK
+@given(st.integers(0, 10_000))
+def test_the_same_predictions_are_the_same(seed):
+    z, y = customers(300, seed)
+    side = trained(z, 0.5, seed)
+    for found in judged(y, side, side).values():
+        assert (found["difference"], found["low"], found["high"], found["verdict"]) == (0, 0, 0, "same")
+
+
+@QUICK
+@given(st.integers(0, 10_000), st.randoms(use_true_random=False))
+def test_the_order_of_rows_does_not_matter(seed, random):
+    z, y = customers(300, seed)
+    a, b = trained(z, 0.2, seed), trained(z, 0.6, seed + 1)
+    order = list(range(300))
+    random.shuffle(order)
+    turned = [inference.Side([p[order] for p in s.seeds], [p[order] for p in s.folds]) for s in (a, b)]
+    there, again = judged(y, a, b), judged(y[order], *turned)
+    for name, found in there.items():
+        assert (found["low"], found["high"]) == pytest.approx((again[name]["low"], again[name]["high"]), abs=1e-9)
+
+
+def test_a_model_that_is_worse_is_called_worse_by_every_gated_metric():
+    z, y = customers(6000)
+    found = judged(y, trained(z, 0, 1), trained(z, 1.5, 2))
+    assert {found[name]["verdict"] for name in GATES} == {"worse"}
+    assert {found[name]["gate"] for name in GATES} == {"fail"}
+    assert found["roc_auc"]["difference"] < 0 < found["cost"]["difference"]
+    assert found["brier"]["verdict"] == "worse" and found["brier"]["gate"] is None
+
+
+def test_a_model_that_is_miscalibrated_is_named():
+    z, y = customers(6000)
+    honest, loud = trained(z, 0, 1), trained(z, 0, 1)
+    loud = inference.Side(*([logistic(2 * np.log(p / (1 - p))) for p in side] for side in (loud.seeds, loud.folds)))
+    found = judged(y, honest, loud, roc_auc={"margin": 0.005}, calibration_error={"margin": 0.02})
+    assert found["roc_auc"]["verdict"] == "same"
+    assert found["calibration_error"]["verdict"] == "worse"
+
+
+@pytest.mark.parametrize(
+    ("noise", "kind", "gate"),
+    [
+        ((0, 0), "not-worse", "pass"), ((0, 0), "non-inferior", "pass"), ((0, 0), "superior", "fail"),
+        ((0, 1.5), "not-worse", "fail"), ((0, 1.5), "non-inferior", "fail"), ((0, 1.5), "superior", "fail"),
+        ((1.5, 0), "not-worse", "pass"), ((1.5, 0), "non-inferior", "pass"), ((1.5, 0), "superior", "pass"),
+    ],
+)  # fmt: skip
+def test_what_each_kind_of_gate_lets_pass(noise, kind, gate):
+    z, y = customers(6000)
+    found = judged(y, trained(z, noise[0], 1), trained(z, noise[1], 2), roc_auc={"margin": 0.01, "kind": kind})
+    assert found["roc_auc"]["gate"] == gate
+
+
+def test_what_cannot_be_told_passes_unless_proof_is_asked_for():
+    z, y = customers(150)
+    sides = trained(z, 0.5, 1), trained(z, 0.5, 2)
+    kinds = {
+        k: judged(y, *sides, roc_auc={"margin": 0.001, "kind": k})["roc_auc"] for k in ("not-worse", "non-inferior")
+    }
+    assert {r["verdict"] for r in kinds.values()} == {"unclear"}
+    assert (kinds["not-worse"]["gate"], kinds["non-inferior"]["gate"]) == ("pass", "fail")
+
+
+def test_noise_of_training_widens_the_interval():
+    z, y = customers(3000)
+    calm = trained(z, 0.3, 1, jitter=0.0), trained(z, 0.3, 2, jitter=0.0)
+    rough = [inference.Side(s.seeds, trained(z, 1.0, 3 + i, jitter=1.0).folds) for i, s in enumerate(calm)]
+    widths = [f["roc_auc"]["high"] - f["roc_auc"]["low"] for f in (judged(y, *calm), judged(y, *rough))]
+    assert widths[1] > 1.2 * widths[0]
+
+
+def test_without_folds_seeds_are_counted_and_without_both_the_noise_is_said_to_be_unknown():
+    z, y = customers(1000)
+    auc = metrics.metrics_for("binary", 0.5)["roc_auc"]
+    three = [inference.Side([trained(z, 0.3, s + i, 0.3).seeds[0] for i in range(3)], []) for s in (0, 10)]
+    one = [inference.Side(side.seeds[:1], []) for side in three]
+    counted, unknown = (inference.difference(auc, auc, y, *pair, 0.95) for pair in (three, one))
+    assert counted.training > 0 and np.isnan(unknown.training)
+    assert judged(y, *one)["roc_auc"]["noise"]["training"] is None
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_holms_correction(p):
+    adjusted = inference.holm(p)
+    assert all(a >= b for a, b in zip(adjusted, p, strict=True))
+    assert all(a <= min(1, b * len(p)) + 1e-12 for a, b in zip(adjusted, p, strict=True))
+    order = np.argsort(p, kind="stable")
+    assert list(np.asarray(adjusted)[order]) == sorted(adjusted)
+    assert adjusted[order[0]] == pytest.approx(min(1, p[order[0]] * len(p)))
+
+
+def test_holms_correction_of_a_known_example():
+    assert inference.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_more_rows_need_be_asked_for_the_smaller_the_difference_is():
+    def noisy(difference):
+        return inference.Difference(0.8, 0.8 + difference, -1, 1, 0.5, rows=1e-5, training=1e-7, freedom=1000)
+
+    needed = [inference.rows_needed(noisy(d), 0.0, 0.05, 1000) for d in (0.005, 0.003, 0.002)]
+    assert needed == sorted(needed) and needed[0] > 1000
+    assert inference.rows_needed(noisy(1e-5), 0.0, 0.05, 1000) is None  # training alone hides so little
+
+
+def planted(n=6000):
+    rng = np.random.default_rng(3)
+    z, y = customers(n)
+    frame = pd.DataFrame({
+        "region": rng.choice(["north", "south", "east"], n), "spent": rng.gamma(2, 50, n),
+        "since": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 300, n), unit="D"),
+        "gap": np.where(rng.random(n) < 0.4, np.nan, rng.gamma(2, 5, n)), "constant": 1,
+    })  # fmt: skip
+    return z, y, frame
+
+
+def found_slices(z, y, frame, hurt):
+    old = trained(z, 0.1, 1)
+    rng = np.random.default_rng(8)
+    shift = np.where(hurt, 1.5 * rng.normal(size=len(z)), 0)
+    base = trained(z, 0.1, 2)
+    new = inference.Side(*([logistic(np.log(p / (1 - p)) + shift) for p in side] for side in (base.seeds, base.folds)))
+    known = metrics.metrics_for("binary", 0.7, COSTS)
+    return slices.find(frame, y, (known, old), (known, new), 0.05)
+
+
+@pytest.mark.parametrize(
+    ("column", "slice_", "hurt"),
+    [
+        ("region", "south", lambda f: f["region"] == "south"),
+        ("gap", "missing", lambda f: f["gap"].isna()),
+        ("since", "2024-01-01", lambda f: f["since"] < "2024-03-15"),
+    ],
+)
+def test_a_slice_that_got_worse_comes_first(column, slice_, hurt):
+    z, y, frame = planted()
+    found = found_slices(z, y, frame, hurt(frame))
+    first = found["shown"][0]
+    assert (first["column"], first["verdict"]) == (column, "worse")
+    assert first["slice"].startswith(slice_) or column == "since"
+    assert len(found["shown"]) <= slices.SHOWN
+
+
+def test_no_slice_is_shown_when_nothing_changed():
+    z, y, frame = planted()
+    found = found_slices(z, y, frame, np.zeros(len(y), dtype=bool))
+    assert found["judged"] > 20
+    assert found["shown"] == []
+
+
+# whole runs -----------------------------------------------------------------------------------------------------------
+
+
+def a_run(folder: Path, p, y, *, threshold=0.7, folds=(), oof=None, ids=None, **changes) -> object:
+    """A finished run on disk."""
+    folder.mkdir()
+    ids = np.asarray([f"c{i:05}" for i in range(len(y))]) if ids is None else ids
+
+    def part(name, values, target=y, rows=ids):
+        return pd.DataFrame({"row": rows, "part": name, "seed": 7, "target": target, "prediction": values})
+
+    parts = [part("holdout", p), *(part(f"holdout-fold-{i}", q) for i, q in enumerate(folds, 1))]
+    if oof is not None:
+        parts.append(part("fold-1", oof[1], oof[0], np.asarray([f"t{i}" for i in range(len(oof[0]))])))
+    pd.concat(parts).to_parquet(folder / "predictions.parquet")
+    pd.DataFrame({"row": ids, "half": np.arange(len(y)) % 2}).to_parquet(folder / "holdout.parquet")
+    (folder / "metrics.json").write_text(
+        json.dumps({"task": "binary", "classes": [False, True], "threshold": threshold})
+    )
+    (folder / "manifest.json").write_text(json.dumps({"seeds": [7]}))
+    (folder / "model.skops").touch()
+    shutil.copyfile("contract.yaml", folder / "contract.yaml")
+    choices = {"seed": 7, "task": "binary", "gates": GATES, "costs": {"false_positive": 10, "false_negative": 4}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(choices | changes))
+    return runs.Run(folder)
+
+
+def test_a_change_of_threshold_alone_is_named(tmp_path):
+    z, y = customers(4000)
+    p = logistic(z)
+    found = compare.compare(a_run(tmp_path / "a", p, y), a_run(tmp_path / "b", p, y, threshold=0.2))
+    assert "only the threshold moved from 0.700 to 0.200" in found["reason"]
+    assert found["metrics"]["roc_auc"]["verdict"] == "same"
+    assert (found["metrics"]["cost"]["verdict"], found["verdict"]) == ("worse", "worse")
+    assert found["thresholds"] == {"baseline": 0.7, "candidate": 0.2}
+
+
+def test_with_other_costs_both_sides_decide_by_the_new_ones(tmp_path):
+    z, y = customers(4000)
+    p, dear = logistic(z), {"false_positive": 10, "false_negative": 100}
+    oof = (y, p)
+    old = a_run(tmp_path / "a", p, y, oof=oof, threshold=0.7)
+    chosen = thresholds.best_threshold(y, p, params.Costs(**dear))
+    new = a_run(tmp_path / "b", p, y, oof=oof, threshold=chosen, costs=dear)
+    found = compare.compare(old, new)
+    assert found["costs_changed"]
+    assert found["thresholds"]["baseline"] == chosen  # the old model is not blamed for prices it did not know
+    assert found["metrics"]["cost"]["verdict"] == "same"
+
+
+def test_rows_that_only_one_side_has_are_left_out_and_counted(tmp_path):
+    z, y = customers(1000)
+    p, ids = logistic(z), np.asarray([f"c{i:05}" for i in range(1000)])
+    flipped = np.where(np.arange(1000) < 20, 1 - y, y)
+    old = a_run(tmp_path / "a", p[:950], y[:950], ids=ids[:950])
+    new = a_run(tmp_path / "b", p[::-1], flipped[::-1], ids=ids[::-1])
+    found = compare.compare(old, new)
+    assert found["rows"] == {"compared": 930, "only_baseline": 0, "only_candidate": 50, "target_changed": 20}
+    assert found["verdict"] == "same"  # paired by row, whatever the order
+
+
+def test_what_cannot_be_compared_says_why(tmp_path):
+    z, y = customers(100)
+    old, new = a_run(tmp_path / "a", logistic(z), y), a_run(tmp_path / "b", logistic(z), y)
+    (new.path / "metrics.json").write_text(json.dumps({"task": "regression", "classes": [], "threshold": None}))
+    found = compare.compare(old, runs.Run(new.path))
+    assert (found["verdict"], found["passed"]) == ("not-comparable", True)
+    assert "task changed from binary to regression" in found["reason"]
+    apart = a_run(tmp_path / "c", logistic(z), y, ids=np.asarray([f"d{i}" for i in range(100)]))
+    assert "share 0 holdout rows" in compare.compare(old, apart)["reason"]
+
+
+def test_an_unclear_review_says_how_many_rows_it_would_take(tmp_path):
+    z, y = customers(200)
+    sides = [trained(z, 0.6, seed, jitter=0.01) for seed in (1, 2)]
+    old, new = (a_run(tmp_path / str(i), s.seeds[0], y, folds=s.folds) for i, s in enumerate(sides))
+    found = compare.compare(old, new)
+    assert found["verdict"] == "unclear" and found["passed"]
+    unclear = [r for r in found["metrics"].values() if r["gate"] and r["verdict"] == "unclear"]
+    assert all(r["rows_needed"] is None or r["rows_needed"] >= 200 for r in unclear)
+    assert "rows" in found["reason"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_rows_that_come_in_groups_count_as_groups():
+    z, y = customers(500)
+    a, b = trained(z, 0.2, 1), trained(z, 0.6, 2)
+    twice = [inference.Side([np.tile(p, 4) for p in s.seeds], [np.tile(p, 4) for p in s.folds]) for s in (a, b)]
+    for name, metric in metrics.metrics_for("binary", 0.7, COSTS).items():
+        if metric.reliability:
+            continue
+        once = inference.difference(metric, metric, y, a, b, 0.95)
+        copied = inference.difference(metric, metric, np.tile(y, 4), *twice, 0.95, np.tile(np.arange(500), 4))
+        assert copied.rows == pytest.approx(once.rows, rel=1e-6), name  # a copy of a customer is no new customer
+
+
+def test_seeds_and_folds_that_agree_are_pooled_and_more_seeds_narrow_the_interval():
+    few, many = [0.80, 0.81], [0.80, 0.81, 0.80, 0.81, 0.80, 0.81]
+    folds = [0.79, 0.80, 0.81, 0.80, 0.79], [0.80, 0.79, 0.80, 0.81, 0.80]
+    two, six = (inference._training(k, k, *folds)[0] for k in (few, many))
+    assert six < two / 2
+    scatter = np.var(np.subtract(folds[1], folds[0]), ddof=1)
+    assert inference._training([0.8], [0.8], *folds) == (pytest.approx(scatter), 4)
+    # A learner that does not heed its seed: averaging takes nothing of the folds' scatter away.
+    assert inference._training([0.8] * 6, [0.81] * 6, *folds) == (pytest.approx(scatter), 4)
+
+
+def test_the_noise_of_choosing_a_threshold_is_counted_where_a_metric_hangs_on_it():
+    z, y = customers(3000)
+    a, b = trained(z, 0.3, 1), trained(z, 0.3, 2)
+    chosen = params.Params(seed=1, task="binary", costs=COSTS, gates=GATES)
+    known = [metrics.metrics_for("binary", t, COSTS) for t in (0.7, 0.66)]
+    drawn = [
+        [metrics.metrics_for("binary", t, COSTS) for t in pair] for pair in ((0.65, 0.72), (0.75, 0.62), (0.7, 0.7))
+    ]
+    calm, moved = (compare.judge(y, (known[0], a), (known[1], b), chosen, None, again) for again in ((), drawn))
+    for name in moved:
+        wider = moved[name]["high"] - moved[name]["low"] > calm[name]["high"] - calm[name]["low"]
+        assert wider == (name in metrics.DECIDED), name
+
+
+def test_two_runs_draw_the_same_samples_of_their_training_rows():
+    z, y = customers(2000)
+    rows, p = pd.Series([f"c{i}" for i in range(2000)]), logistic(z)
+    order = np.random.default_rng(0).permutation(2000)
+    first = thresholds.draw_thresholds(rows, y, p, COSTS)
+    again = thresholds.draw_thresholds(rows.iloc[order], y[order], p[order], COSTS)
+    assert first == pytest.approx(again, abs=1e-6)
+    assert len(set(first)) == thresholds.DRAWS  # and they are different samples
+    assert 0.6 < np.mean(first) < 0.8  # 10 / 14, since the probabilities are true

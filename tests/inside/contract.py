@@ -1,0 +1,137 @@
+"""Two engines, one meaning: what a table may not hold, a request may not carry. Runs inside a project: see test_contract.py."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+from datetime import date, timedelta
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+PACKAGE = next(iter(entry_points(group="console_scripts", name="ml"))).value.partition(".")[0]
+contracts, records, rules, tables = (
+    importlib.import_module(f"{PACKAGE}.pipeline.{name}") for name in ("contract", "records", "rules", "tables")
+)
+settings.register_profile("contract", max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+settings.load_profile("contract")
+
+numbers = st.integers(-20, 20) | st.floats(-20, 20, allow_nan=False).map(lambda x: round(x, 3))
+days = st.dates(date(2026, 1, 1), date(2026, 3, 1)).map(str)
+texts = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp", "Zs"]), min_size=1, max_size=6)
+BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+VALUES = {
+    "integer": st.integers(-20, 20) | st.just("abc") | st.just(2.5),
+    "number": numbers | st.just("abc"),
+    "boolean": st.booleans() | st.just("maybe"),
+    "string": texts | st.sampled_from(["a", "ab", "NA", "null", "7"]),
+    "date": days | st.sampled_from(["2026-02-30", "31.01.2026", "soon"]),
+    "timestamp": days.map(lambda d: f"{d}T10:00:00") | days.map(lambda d: f"{d}T23:30:00+02:00") | st.just("soon"),
+}
+
+
+@st.composite
+def columns(draw: st.DrawFn, name: str) -> dict[str, Any]:
+    kind = draw(st.sampled_from(list(VALUES)))
+    options: dict[str, Any] = {}
+    found: dict[str, Any] = {"name": name, "logicalType": kind, "required": draw(st.booleans())}
+    if kind in ("integer", "number"):
+        options = draw(st.dictionaries(st.sampled_from(BOUNDS), st.integers(-10, 10), max_size=2))
+        options |= draw(st.sampled_from([{}, {}, {"multipleOf": 0.5}, {"multipleOf": 3}]))
+    elif kind in ("date", "timestamp"):
+        options = draw(st.dictionaries(st.sampled_from(BOUNDS), days, max_size=2))
+    elif kind == "string":
+        options = draw(
+            st.sampled_from([{}, {"minLength": 2}, {"maxLength": 3}, {"pattern": "^[a-z]+$"}, {"pattern": "a|7"}])
+        )
+    if kind in ("string", "integer") and draw(st.booleans()):
+        allowed = ["a", "ab", "7"] if kind == "string" else [1, 2, 3]
+        found["enum"] = [{"value": value} for value in allowed]
+    return found | {"logicalTypeOptions": options}
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Any, list[dict[str, Any]]]:
+    properties = [draw(columns(f"c{i}")) for i in range(draw(st.integers(1, 4)))]
+    comparable = [p["name"] for p in properties if p["logicalType"] in ("integer", "number")]
+    quality = []
+    if len(comparable) > 1:
+        sign = draw(st.sampled_from(["<", "<=", ">", ">=", "=", "<>"]))
+        query = f"SELECT COUNT(*) FROM {{object}} WHERE NOT ({comparable[0]} {sign} {comparable[1]})"
+        quality = [{"name": "rule", "type": "sql", "query": query, "mustBe": 0}]
+    target = {"name": "y", "logicalType": "integer", "customProperties": [{"property": "role", "value": "target"}]}
+    document = {"apiVersion": "v3.2.0", "kind": "DataContract", "id": "t", "version": "1", "status": "draft"}
+    schema = [{"name": "t", "properties": [*properties, target], "quality": quality}]
+    rows = draw(
+        st.lists(
+            st.fixed_dictionaries({p["name"]: st.none() | VALUES[p["logicalType"]] for p in properties}),
+            min_size=1,
+            max_size=rules.SHOWN_ROWS,
+        )
+    )
+    return contracts.parse(document | {"schema": schema}).table, rows
+
+
+def by_table(path: Path, obj: Any, rows: list[dict[str, Any]]) -> set[tuple[int, str]]:
+    """Broken (row, column) of the rows as a CSV file; a rule across columns counts as the column ''."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL)
+        names = [p.name for p in obj.properties if p.role is None]
+        writer.writerow([*names, "y"])
+        for row in rows:
+            values = [row[name] for name in names]
+            cells = ["" if v is None else str(v).lower() if isinstance(v, bool) else v for v in values]
+            writer.writerow([*cells, 1])
+    frame, mistyped = tables.read(path, obj)
+    return {(row - 1, v.column) for v in rules.check(frame, obj, mistyped) for row in v.rows}
+
+
+def by_request(obj: Any, rows: list[dict[str, Any]]) -> set[tuple[int, str]]:
+    """The same of the rows as a request."""
+    try:
+        records.Door(obj).read(json.dumps({"records": rows}).encode())
+    except records.Refusal as refusal:
+        assert refusal.status == 422
+        return {(p["row"], "" if p["rule"] == "rule" else p["column"]) for p in refusal.problems}
+    return set()
+
+
+@given(case=cases())
+def test_a_table_and_a_request_get_one_verdict(tmp_path_factory, case):
+    obj, rows = case
+    path = tmp_path_factory.getbasetemp() / "rows.csv"
+    table, request = by_table(path, obj, rows), by_request(obj, rows)
+    # Whether a value that is bad by itself also breaks a rule across columns may be said or not.
+    assert one_reason_is_enough(table) == one_reason_is_enough(request)
+
+
+def one_reason_is_enough(broken: set[tuple[int, str]]) -> set[tuple[int, str]]:
+    alone = {row for row, column in broken if column}
+    return {(row, column) for row, column in broken if column or row not in alone}
+
+
+@given(case=cases())
+def test_checked_requests_look_to_the_model_as_a_file_does(tmp_path_factory, case):
+    obj, rows = case
+    path = tmp_path_factory.getbasetemp() / "rows.csv"
+    if by_request(obj, rows) or by_table(path, obj, rows):
+        return
+    door = records.Door(obj)
+    asked = door.frame(door.cells(door.read(json.dumps({"records": rows}).encode())))
+    read, _ = tables.read(path, obj)
+    assert asked.dtypes.to_dict() == read[asked.columns].dtypes.to_dict()
+    assert asked.equals(read[list(asked.columns)])
+
+
+def test_the_day_after_the_maximum_is_one_too_many(tmp_path):
+    last = date(2026, 1, 31)
+    prop = {"name": "c", "logicalType": "date", "logicalTypeOptions": {"maximum": str(last)}}
+    target = {"name": "y", "logicalType": "integer", "customProperties": [{"property": "role", "value": "target"}]}
+    document = {"apiVersion": "v3.2.0", "kind": "DataContract", "id": "t", "version": "1", "status": "draft"}
+    obj = contracts.parse(document | {"schema": [{"name": "t", "properties": [prop, target]}]}).table
+    rows = [{"c": str(last)}, {"c": str(last + timedelta(days=1))}]
+    assert by_table(tmp_path / "t.csv", obj, rows) == by_request(obj, rows) == {(1, "c")}

@@ -1,0 +1,178 @@
+"""The image, really built and really run. Needs root, podman, buildah, runc and debootstrap: `.ci/run` installs them.
+
+No image registry is asked: a base made by debootstrap stands in for the official python image, under its name. On a
+machine without these tools the tests skip and say so; in CI they never skip.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Project, clean_environ
+
+TOOLS = ("podman", "buildah", "runc", "debootstrap")
+LIMIT = 480e6
+ABSENT = ("pyarrow", "matplotlib", "skrub", "typer", "pip", "uv", "pytest", "mypy")
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cookiecutter-ml-cicd"
+
+
+def needed() -> None:
+    missing = [tool for tool in TOOLS if not shutil.which(tool)] + ["root"] * (os.geteuid() != 0)
+    if missing and os.environ.get("CI"):
+        pytest.fail(f"in CI the image is always built, but {', '.join(missing)} is missing")
+    if missing:
+        pytest.skip(f"the image is not built here: {', '.join(missing)} is missing")
+
+
+def base_system() -> Path:
+    """A minimal Debian with Python, as a tar; made once per machine, in about a minute."""
+    archive = CACHE / "bookworm-python.tar"
+    if archive.is_file():
+        return archive
+    CACHE.mkdir(parents=True, exist_ok=True)
+    root = CACHE / f"rootfs-{os.getpid()}"
+    packages = "--include=python3,python3-venv,ca-certificates"
+    subprocess.run(
+        ["debootstrap", "--variant=minbase", packages, "bookworm", root], check=True, stdout=subprocess.DEVNULL
+    )
+    # This machine's way to its package registries, and none of what apt left behind.
+    shutil.copy(CERTIFICATES, root / "etc/ssl/certs/ca-certificates.crt")
+    for settings in ("pip.conf", "apt/apt.conf.d/99test"):
+        if (Path("/etc") / settings).is_file():
+            shutil.copy(Path("/etc") / settings, root / "etc" / settings)
+    shutil.rmtree(root / "var/lib/apt/lists")
+    for package in (root / "var/cache/apt/archives").glob("*.deb"):
+        package.unlink()
+    subprocess.run(["tar", "-C", root, "-cf", archive.with_suffix(".part"), "."], check=True)
+    archive.with_suffix(".part").rename(archive)
+    shutil.rmtree(root)
+    return archive
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The variables with which podman and buildah work in a storage of their own."""
+    needed()
+    folder = tmp_path_factory.mktemp("containers")
+    (folder / "storage.conf").write_text(
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/graph"\nrunroot = "{folder}/run"\n'
+    )
+    (folder / "containers.conf").write_text(
+        '[containers]\nnetns = "host"\ndefault_ulimits = ["nofile=1000:1000", "nproc=1000:1000"]\n'
+        '[engine]\ncgroup_manager = "cgroupfs"\nruntime = "runc"\n'
+    )
+    return {
+        "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
+        "CONTAINERS_CONF": str(folder / "containers.conf"),
+        "BUILDAH_ISOLATION": "chroot",
+        "BENTOML_HOME": str(folder / "bentoml"),
+    }
+
+
+def podman(engine: dict[str, str], *arguments: str) -> str:
+    done = subprocess.run(
+        ["podman", *arguments], env=clean_environ() | engine, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"podman {' '.join(arguments)}: {done.stderr[-3000:]}"
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def image(served: Project, engine: dict[str, str]) -> str:
+    version = served.run("python", "-c", "import sys; print('{}.{}'.format(*sys.version_info))").stdout.strip()
+    certificates = [f"--change=ENV {name}={CERTIFICATES}" for name in ("SSL_CERT_FILE", "PIP_CERT")]
+    podman(engine, "import", *certificates, str(base_system()), f"docker.io/library/python:{version}-slim")
+    done = served.run("ml", "package", "--engine", "podman", "--image", "churn:test", timeout=900, **engine)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "image: churn:test" in done.stdout
+    return "churn:test"
+
+
+@pytest.fixture(scope="module")
+def container(image: str, engine: dict[str, str]) -> Iterator[tuple[str, float]]:
+    """A running container with a read-only root file system: where it listens, and the seconds it took to be ready."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = ["bentoml", "serve", "/bento", "--host", "127.0.0.1", "--port", str(port)]
+    began = time.monotonic()
+    podman(engine, "run", "--detach", "--read-only", "--read-only-tmpfs=false", "--name", "churn", image, *command)
+    try:
+        while subprocess.run(["curl", "-sf", f"http://127.0.0.1:{port}/readyz"], capture_output=True).returncode:
+            assert time.monotonic() - began < 90, podman(engine, "logs", "churn")
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}", time.monotonic() - began
+    finally:
+        podman(engine, "rm", "--force", "--time", "5", "churn")
+
+
+def test_it_is_small(image: str, engine: dict[str, str]) -> None:
+    size = int(podman(engine, "image", "inspect", "--format", "{{.Size}}", image))
+    print(f"image: {size / 1e6:.0f} MB")
+    assert size <= LIMIT
+
+
+def test_it_says_what_it_is(served: Project, image: str, engine: dict[str, str]) -> None:
+    about = json.loads(podman(engine, "image", "inspect", image))[0]
+    labels = about["Labels"]
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=served.root, capture_output=True, text=True
+    ).stdout.strip()
+    assert labels["org.opencontainers.image.revision"] == commit
+    assert labels["org.opencontainers.image.version"].startswith(commit[:7])
+    assert 0.7 < json.loads(labels["ml.metrics"])["roc_auc"] < 0.9
+    assert len(labels["ml.contract.sha256"]) == 64 and "requirements.txt" in labels["ml.sbom"]
+    assert about["User"] == "10001:10001"
+    assert "/readyz" in json.dumps(about["Healthcheck"])
+
+
+def test_it_holds_nothing_that_it_does_not_need(image: str, engine: dict[str, str]) -> None:
+    script = (
+        "command -v gcc cc make git pip uv bentoml; cd /venv/lib/python3*/site-packages; ls; echo TESTS; "
+        "find /venv /bento -type d -name tests; echo CACHES; "
+        "find / -xdev -name '*.whl' -o -xdev -path '*/.cache/*' -type f"
+    )
+    found = podman(engine, "run", "--rm", "--user", "0", image, "sh", "-c", script)
+    tools, caches = found.partition("TESTS")[0].split(), found.partition("TESTS")[2].split()
+    assert tools[0] == "/venv/bin/bentoml", tools[:5]
+    assert not set(ABSENT) & set(tools)
+    assert caches == ["CACHES"], caches
+
+
+def test_it_answers_as_the_run_did_with_a_read_only_file_system(served: Project, container: tuple[str, float]) -> None:
+    url, seconds = container
+    print(f"ready after {seconds:.1f} s")
+    smoke = served.run("ml", "smoke", url)
+    assert smoke.returncode == 0, smoke.stdout + smoke.stderr
+
+
+@pytest.mark.usefixtures("container")
+def test_it_is_not_root(engine: dict[str, str]) -> None:
+    assert podman(engine, "exec", "churn", "id", "-u") == "10001"
+    denied = subprocess.run(
+        ["podman", "exec", "churn", "touch", "/bento/x"], env=clean_environ() | engine, capture_output=True
+    )
+    assert denied.returncode != 0
+
+
+@pytest.mark.usefixtures("image")
+def test_buildah_builds_it_too(served: Project, engine: dict[str, str]) -> None:
+    done = served.run("ml", "package", "--engine", "buildah", "--image", "churn:buildah", timeout=900, **engine)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert podman(engine, "image", "inspect", "--format", "{{.User}}", "localhost/churn:buildah") == "10001:10001"
+
+
+def test_an_engine_that_is_not_there_is_named(served: Project, tmp_path: Path) -> None:
+    done = served.run(
+        "ml", "package", "--engine", "docker", PATH=str(served.environment / "bin"), BENTOML_HOME=str(tmp_path)
+    )
+    assert done.returncode == 2 and done.stderr == "ml: --engine docker: not installed; install it, or choose another\n"

@@ -1,0 +1,174 @@
+"""`ml init`: real tables from file to comparison without code, and a project that passes its own checks afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Project
+from test_metrics import INSIDE
+from test_service import running
+
+# Tables ship in these packages; only their files are used.
+PACKAGES = ("lifelines", "palmerpenguins", "statsmodels", "vega_datasets")
+NAMES = (
+    *("breast_cancer", "wine", "diabetes", "rossi", "penguins", "weather", "employment", "modechoice", "recur"),
+    *("grunfeld", "fair"),
+)
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the packages' files."""
+    folder = tmp_path_factory.mktemp("packages")
+    command = ["uv", "pip", "install", "--quiet", "--no-deps", "--python", sys.executable, "--target", str(folder)]
+    subprocess.run([*command, *PACKAGES], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(own_table: Project, packages: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+    """Every table, tried in one process of the project's environment."""
+    work = tmp_path_factory.mktemp("tables")
+    done = own_table.run("python", str(INSIDE / "realtables.py"), str(packages), str(work), *NAMES, timeout=1800)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def copy(own_table: Project, tmp_path: Path) -> Project:
+    return own_table.copy(tmp_path / "copy")
+
+
+def table(copy: Project, folder: Path, **options: str) -> Path:
+    """A table with line endings of Windows, trailing blanks and a time, two hundred rows long."""
+    path = folder / "visits.csv"
+    lines = ["when,age,city,note,bought "]
+    lines += [f"2026-{i % 12 + 1:02}-{i % 28 + 1:02},{i % 60 + 18},{'ABC'[i % 3]},,{('no', 'yes')[i % 60 > 30]} " for i in range(200)]
+    path.write_text("\r\n".join(lines).replace("bought ", "bought"), encoding="utf-8", newline="", **options)
+    return path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_real_table_goes_from_file_to_comparison(results: dict[str, dict], name: str):
+    found = results[name]
+    for step in ("init", "validate", "main", "branch", "compare"):
+        code, out, err = found[step]
+        assert code == 0 or (step == "compare" and code == 1), f"{step}: {out}{err}"
+    assert found["verdict"] in ("better", "worse", "same", "unclear")
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "task"),
+    [
+        ("breast_cancer", "stratified", "binary"),
+        ("rossi", "stratified", "binary"),
+        ("modechoice", "group", "binary"),
+        ("wine", "stratified", "multiclass"),
+        ("penguins", "stratified", "multiclass"),
+        ("weather", "time", "multiclass"),
+        ("recur", "group", "multiclass"),
+        ("diabetes", "kfold", "regression"),
+        ("fair", "kfold", "regression"),
+        ("employment", "time", "regression"),
+        ("grunfeld", "time-group", "regression"),
+    ],
+)
+def test_split_and_task_are_right_and_the_reason_is_printed(results: dict[str, dict], name: str, split: str, task: str):
+    found = results[name]
+    assert (found["split"], found["task"]) == (split, task)
+    shown = next(line for line in found["init"][1].splitlines() if line.startswith("split:"))
+    assert shown.startswith(f"split:  {split}, ")
+    assert f"split: {split}, " in found["main"][1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_model_is_as_good_as_the_default(results: dict[str, dict], name: str):
+    found = results[name]
+    assert found["ours"] >= found["default"] - found["error"], found
+
+
+def test_next_months_honest_data_keeps_the_contract(copy: Project, packages: Path, tmp_path: Path):
+    source = packages / "statsmodels" / "datasets" / "randhie" / "randhie.csv"
+    head, *rows = source.read_text(encoding="utf-8").splitlines()
+    for name, part in (("now", rows[::2]), ("next", rows[1::2])):
+        (tmp_path / f"{name}.csv").write_text("\n".join([head, *part]) + "\n", encoding="utf-8")
+    assert copy.run("ml", "init", str(tmp_path / "now.csv"), "--target", "mdvis").returncode == 0
+    done = copy.run("ml", "validate", str(tmp_path / "next.csv"))
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_project_passes_its_own_checks_without_an_edit(copy: Project, served: Project, tmp_path: Path):
+    done = copy.run("ml", "init", str(table(copy, tmp_path)), "--target", "bought")
+    assert done.returncode == 0, done.stderr
+    assert copy.run("git", "add", "--all").returncode == 0
+    assert copy.run("git", "commit", "--quiet", "--message", "our table").returncode == 0
+    for command in (
+        ("pre-commit", "run", "--all-files", "--show-diff-on-failure"),
+        ("mypy",),
+        ("pytest", "-q"),
+        ("ml", "validate"),
+        ("ml", "train"),
+    ):
+        done = copy.run(*command)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert copy.run("git", "status", "--porcelain").stdout == ""
+    with running(Project(copy.root, served.environment), tmp_path) as server:
+        done = copy.run("ml", "smoke", server.url)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nothing_is_replaced_without_force(copy: Project, tmp_path: Path):
+    path = table(copy, tmp_path)
+    assert copy.run("ml", "init", str(path), "--target", "bought").returncode == 0
+    files = [copy.root / "contract.yaml", copy.root / "params.yaml", copy.root / "data" / "visits.csv"]
+    before = [file.read_bytes() for file in files]
+    path.write_text(path.read_text(encoding="utf-8").replace("city", "town"), encoding="utf-8")
+    again = copy.run("ml", "init", str(path), "--target", "bought")
+    assert (again.returncode, again.stderr) == (2, "ml: contract.yaml: is there already; --force replaces it\n")
+    assert [file.read_bytes() for file in files] == before
+    forced = copy.run("ml", "init", str(path), "--target", "bought", "--force")
+    assert forced.returncode == 0, forced.stderr
+    assert "town" in (copy.root / "contract.yaml").read_text(encoding="utf-8")
+    assert copy.run("ml", "validate").returncode == 0
+
+
+def test_a_kill_leaves_nothing_half_written(copy: Project, tmp_path: Path):
+    path = table(copy, tmp_path)
+    slow = (
+        "import os, pathlib, signal, sys\n"
+        "replace = pathlib.Path.replace\n"
+        "def killed(self, target):\n"
+        "    if pathlib.Path(target).name == sys.argv.pop(): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return replace(self, target)\n"
+    )
+    for name in ("visits.csv", "params.yaml", "contract.yaml"):
+        script = slow.replace("sys.argv.pop()", repr(name)) + (
+            "pathlib.Path.replace = killed\n"
+            f"sys.argv = ['ml', 'init', {str(path)!r}, '--target', 'bought']\n"
+            f"from {copy.package.name}.pipeline.cli import main\n"
+            "main()\n"
+        )
+        assert copy.run("python", "-c", script).returncode == -signal.SIGKILL
+        assert not (copy.root / "contract.yaml").exists()
+        for file in (copy.root / "params.yaml", copy.root / "data" / "visits.csv"):
+            assert not file.exists() or file.read_bytes()
+    done = copy.run("ml", "init", str(path), "--target", "bought", "--force")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt" or not hasattr(os, "geteuid"), reason="needs /proc-like limits of Linux")
+def test_a_table_too_large_for_this_machine_is_refused_before_it_is_read(copy: Project, tmp_path: Path):
+    huge = tmp_path / "huge.csv"
+    with huge.open("wb") as file:
+        file.write(b"x,y\n1,2\n")
+        file.truncate(4 * 10**12)  # a hole: it takes no space
+    done = copy.run("ml", "init", str(huge), "--target", "y", timeout=60)
+    assert done.returncode == 2
+    assert "needs about 12000 GB of memory" in done.stderr
+    assert "leave out columns" in done.stderr

@@ -1,0 +1,174 @@
+"""The baked churn project, installed: its own checks pass, and its command keeps its word."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Project, bake, install
+
+
+@pytest.fixture
+def copy(project: Project, tmp_path: Path) -> Project:
+    """A copy of the project to break."""
+    return project.copy(tmp_path / "copy")
+
+
+def assert_passes(done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """The user's input was wrong: status 2, and one line on stderr that names it."""
+    assert done.returncode == 2, done.stdout + done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    for word in words:
+        assert word in lines[0]
+
+
+def test_the_first_commit_holds_the_lock(project: Project):
+    listed = project.run("git", "ls-files", "uv.lock").stdout.strip()
+    assert listed == "uv.lock"
+    assert_passes(project.run("uv", "lock", "--check"))
+
+
+def test_its_hooks_pass(project: Project):
+    assert_passes(project.run("pre-commit", "run", "--all-files", "--show-diff-on-failure"))
+    assert project.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_its_hooks_need_no_network(project: Project, tmp_path: Path):
+    offline = {"UV_OFFLINE": "1", "PRE_COMMIT_HOME": str(tmp_path), "http_proxy": "http://127.0.0.1:9"}
+    assert_passes(project.run("pre-commit", "run", "--all-files", **offline))
+
+
+def test_its_types_pass(project: Project):
+    assert_passes(project.run("mypy"))
+
+
+def test_its_tests_pass(project: Project):
+    done = project.run("pytest", "-q", timeout=1200)
+    assert_passes(done)
+    assert re.search(r"\d+ passed", done.stdout)
+
+
+@pytest.mark.parametrize("example", ["churn", "none"])
+def test_lint_asks_for_nothing_else_when_the_oldest_python_is_newer(project: Project, tmp_path: Path, example: str):
+    root = bake(tmp_path, example=example, python_version="3.13")
+    newer = Project(root, project.environment)
+    assert_passes(newer.run("ruff", "check", "."))
+    assert_passes(newer.run("ruff", "format", "--check", "."))
+
+
+def test_a_project_without_the_example_passes_its_own_checks(tmp_path: Path):
+    none = install(bake(tmp_path, lock=True, example="none", project_name='Änna\'s "Best" Model; rm -rf /'))
+    assert_passes(none.run("pre-commit", "run", "--all-files", "--show-diff-on-failure"))
+    assert_passes(none.run("pytest", "-q"))
+    assert_passes(none.run("ml", "--help"))
+
+
+def test_help_answers_at_once(project: Project):
+    def seconds() -> float:
+        start = time.perf_counter()
+        assert_passes(project.run("ml", "--help"))
+        return time.perf_counter() - start
+
+    seconds()
+    assert min(seconds() for _ in range(5)) <= 0.5
+
+
+def test_the_readme_names_only_commands_that_exist(project: Project):
+    known = set(re.findall(r"^\W*([a-z]+) ", project.run("ml", "--help", TERM="dumb", COLUMNS="100").stdout, re.M))
+    named = set(re.findall(r"\bml ([a-z]+)", (project.root / "README.md").read_text(encoding="utf-8")))
+    assert named <= known
+
+
+def test_the_data_keeps_its_contract(project: Project):
+    assert_passes(project.run("ml", "validate"))
+
+
+def test_a_corrupt_amount_is_named_by_column_rule_and_row(copy: Project):
+    path = copy.root / "data" / "transactions.csv.gz"
+    lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+    position = lines[0].split(",").index("amount")
+    cells = lines[42].split(",")
+    cells[position] = "-5"
+    lines[42] = ",".join(cells)
+    path.write_bytes(gzip.compress("\n".join(lines).encode() + b"\n"))
+    done = copy.run("ml", "validate")
+    output = done.stdout + done.stderr
+    assert done.returncode == 1, output
+    assert "amount" in output
+    assert "minimum" in output
+    assert re.search(r"\b4[1-3]\b", output), output
+
+
+def test_a_missing_file_is_one_line(copy: Project):
+    (copy.root / "data" / "transactions.csv.gz").unlink()
+    assert_one_line(copy.run("ml", "validate"), "transactions.csv.gz")
+
+
+def test_a_typo_in_the_params_is_one_line(copy: Project):
+    path = copy.root / "params.yaml"
+    path.write_text(path.read_text(encoding="utf-8") + "\nsede: 1\n", encoding="utf-8")
+    assert_one_line(copy.run("ml", "validate"), "params.yaml", "sede")
+
+
+def test_a_column_that_is_gone_is_one_line(copy: Project):
+    path = copy.root / "data" / "transactions.csv.gz"
+    rows = [line.split(",") for line in gzip.decompress(path.read_bytes()).decode().splitlines()]
+    position = rows[0].index("amount")
+    text = "\n".join(",".join(cell for i, cell in enumerate(row) if i != position) for row in rows)
+    path.write_bytes(gzip.compress(text.encode() + b"\n"))
+    assert_one_line(copy.run("ml", "validate"), "amount")
+
+
+@pytest.fixture(scope="module")
+def trained(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy that was trained into runs/a."""
+    copy = project.copy(tmp_path_factory.mktemp("trained") / "copy")
+    assert_passes(copy.run("ml", "train", "--out", "runs/a"))
+    return copy
+
+
+def test_training_twice_gives_the_same_bytes(trained: Project):
+    assert_passes(trained.run("ml", "train", "--out", "runs/b"))
+    for name in ("metrics.json", "predictions.parquet"):
+        a, b = ((trained.root / "runs" / run / name).read_bytes() for run in "ab")
+        assert a == b, name
+
+
+def test_the_area_under_the_curve_is_neither_a_leak_nor_a_bug(trained: Project):
+    metric = json.loads((trained.root / "runs" / "a" / "metrics.json").read_text(encoding="utf-8"))["holdout"][
+        "roc_auc"
+    ]
+    assert 0.77 < metric["value"] < 0.84
+    assert metric["low"] < metric["value"] < metric["high"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL does not exist on Windows")
+@pytest.mark.parametrize("delay", [2.0, 4.0])
+def test_a_killed_training_leaves_no_run(copy: Project, delay: float):
+    process = subprocess.Popen(
+        ["ml", "train", "--out", "runs/a"],
+        cwd=copy.root,
+        env=copy.environ(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    time.sleep(delay)
+    ended = process.poll()
+    if ended is not None:
+        pytest.skip("training was over before it could be killed")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (copy.root / "runs" / "a").exists()

@@ -1,0 +1,1 @@
+"""The generated workflows, executed under act."""

@@ -1,0 +1,67 @@
+"""`ci` checks every supported Python, lint, types, tests and the data's contract, and its last job sums them up."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from acting import GitHub, workflow
+from conftest import Project
+
+from workflows.conftest import replace, write
+from workflows.coverage_table import PROJECT
+
+
+def leg(hub: GitHub) -> str:
+    """The leg of the matrix for which this machine has a Python for certain: the prepared environment's."""
+    assert hub.environment
+    version = subprocess.check_output([hub.environment / ".venv/bin/python", "-V"], text=True).split()[1]
+    return "python:" + ".".join(version.split(".")[:2])
+
+
+def test_a_clean_pull_request_passes(project: Project, tmp_path: Path) -> None:
+    """The real thing, for one Python; the branch and the title would run something if they could."""
+    hub = GitHub(tmp_path / "hub", project.root, environment=project.root)
+    branch = "$(touch${IFS}pwned)"
+    hub.commit(branch, write("docs/more.md", "More.\n"))
+    run = hub.on_pull_request("ci", hub.open(branch, title="`touch pwned` ${{ github.token }}"), matrix=leg(hub))
+    assert run.conclusion == "success", run.log
+    assert set(run.jobs.values()) == {"success"}
+    assert not [path for path in hub.root.rglob("pwned") if path.is_file()]
+
+
+def test_each_supported_python_is_tested(hub: GitHub, fakes: Path) -> None:
+    run = hub.on_push("ci", fakes=fakes)
+    assert run.conclusion == "success", run.log
+    pyproject = (hub.work / "pyproject.toml").read_text(encoding="utf-8")
+    versions = [version for version in ("3.11", "3.12", "3.13") if f":: {version}" in pyproject]
+    assert len(versions) == 3
+    assert f'list=["{versions[0]}","{versions[1]}","{versions[2]}"]' in run.log
+    asked = (hub.state / "asked").read_text().splitlines()
+    assert [asked.count(command) for command in ("pytest", "ml validate")] == [3, 3]
+    assert asked.count("pre-commit run --all-files --show-diff-on-failure") == 1
+
+
+def test_no_classifier_is_an_error_that_says_what_to_do(hub: GitHub, fakes: Path) -> None:
+    hub.commit("main", lambda tree: replace(tree / "pyproject.toml", {"Programming Language :: Python ::": "Topic ::"}))
+    run = hub.on_push("ci", fakes=fakes)
+    assert run.jobs == {"pythons": "failure", "lint": "success", "test": "skipped", "passed": "failure"}
+    assert 'No classifier "Programming Language :: Python :: 3.N"' in run.log
+
+
+def test_one_failing_leg_fails_the_whole(hub: GitHub, fakes: Path) -> None:
+    (hub.state / "fails").write_text("pytest")
+    run = hub.on_push("ci", fakes=fakes)
+    assert (run.jobs["test"], run.jobs["passed"], run.conclusion) == ("failure", "failure", "failure")
+
+
+def test_without_a_contract_there_is_no_data_to_check(hub: GitHub, fakes: Path) -> None:
+    hub.commit("main", lambda tree: (tree / "contract.yaml").unlink())
+    run = hub.on_push("ci", fakes=fakes)
+    assert run.conclusion == "success"
+    assert "No contract.yaml yet" in run.log
+    assert "ml validate" not in (hub.state / "asked").read_text()
+
+
+def test_pull_requests_and_main_are_checked() -> None:
+    assert workflow(PROJECT, "ci")["on"] == {"pull_request": None, "push": {"branches": ["main"]}}

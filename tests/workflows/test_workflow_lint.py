@@ -1,0 +1,97 @@
+"""What a security reviewer's tools say of the workflows: nothing, but for one documented ignore."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from acting import ACTIONS, step_key, workflow
+from conftest import TEMPLATE
+
+from workflows.coverage_table import PROJECT, names
+
+REPOSITORY = TEMPLATE / ".github"
+JOBS = [(name, job) for name in names() for job in workflow(PROJECT, name)["jobs"]]
+
+
+@pytest.mark.parametrize("folder", [PROJECT / ".github", REPOSITORY], ids=["project", "repository"])
+def test_zizmor_finds_nothing(folder: Path) -> None:
+    command = ["zizmor", "--persona=auditor", "--offline", "--format=json", "--quiet", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout) == []
+
+
+@pytest.mark.parametrize("folder", [PROJECT, TEMPLATE], ids=["project", "repository"])
+def test_actionlint_finds_nothing(folder: Path) -> None:
+    files = sorted(map(str, (folder / ".github/workflows").glob("*.yml")))
+    done = subprocess.run(["actionlint", *files], capture_output=True, text=True, encoding="utf-8")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_one_thing_is_ignored_and_says_why() -> None:
+    texts = [file.read_text(encoding="utf-8") for file in (PROJECT / ".github").rglob("*.yml")]
+    ignores = [line for text in texts for line in text.splitlines() if "zizmor: ignore" in line]
+    assert len(ignores) == 1
+    assert re.search(r"ignore\[dangerous-triggers\] \w+", ignores[0])
+    assert not list(PROJECT.rglob("zizmor.y*ml"))
+
+
+@pytest.mark.parametrize(("name", "job"), JOBS)
+def test_every_job_has_the_least_it_needs(name: str, job: str) -> None:
+    whole = workflow(PROJECT, name)
+    content = whole["jobs"][job]
+    assert whole["permissions"] == {}
+    assert "permissions" in content
+    assert 0 < content["timeout-minutes"] <= 90
+    assert whole["defaults"] == {"run": {"shell": "bash"}}
+    assert "concurrency" in whole
+    for index, step in enumerate(content["steps"]):
+        where = step_key(index, step)
+        assert "name" in step, where
+        assert "${{" not in step.get("run", ""), f"{where}: an expression in a script can be an injection"
+        if "actions/checkout@" in step.get("uses", ""):
+            assert step["with"]["persist-credentials"] is False, where
+
+
+@pytest.mark.parametrize("name", names())
+def test_actions_are_pinned_and_get_inputs_that_they_have(name: str) -> None:
+    text = (PROJECT / f".github/workflows/{name}.yml").read_text(encoding="utf-8")
+    uses = re.findall(r"uses: (.*)", text)
+    for line in uses:
+        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+(\.\d+)*", line), line
+    for job in workflow(PROJECT, name)["jobs"].values():
+        for step in job["steps"]:
+            action = step.get("uses", "").partition("@")[0]
+            if action and action != "actions/checkout":
+                known = yaml.safe_load((ACTIONS / action / "action.yml").read_text(encoding="utf-8"))["inputs"]
+                assert set(step.get("with", {})) <= set(known), f"{action} has no such input"
+                missing = {key for key, value in known.items() if value.get("required")} - set(step.get("with", {}))
+                assert not missing, action
+
+
+@pytest.mark.parametrize(("name", "job"), JOBS)
+def test_only_main_fills_caches(name: str, job: str) -> None:
+    """A pull request can poison nothing that main, or a release, reads."""
+    content = workflow(PROJECT, name)["jobs"][job]
+    for step in content["steps"]:
+        action, options = step.get("uses", "").partition("@")[0], step.get("with", {})
+        assert action != "actions/cache", "it saves wherever it restores"
+        if action == "actions/cache/save":
+            assert content["if"] == "github.event_name == 'push'"
+        if action == "astral-sh/setup-uv" and options["enable-cache"] == "true":
+            assert options["save-cache"] in ("false", "${{ github.event_name == 'push' }}")
+        if name == "release":
+            assert options.get("enable-cache", "false") == "false"
+
+
+def test_the_privileged_workflow_runs_no_code_of_a_pull_request() -> None:
+    steps = workflow(PROJECT, "report")["jobs"]["post"]["steps"]
+    [checkout] = [step for step in steps if "actions/checkout@" in step.get("uses", "")]
+    assert set(checkout["with"]) == {"persist-credentials", "sparse-checkout"}, "main's own copy and nothing else"
+    commands = {line.split()[0] for step in steps for line in step.get("run", "").splitlines()}
+    assert commands <= {"python3", "cml", "gh", "-f", "-F", "echo", "exit"}

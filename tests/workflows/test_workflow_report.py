@@ -1,0 +1,260 @@
+"""`report` posts the right text in the right place, whatever the artifact claims."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+from acting import GitHub, Pull
+
+from workflows.conftest import archive, finished, nothing, write
+
+
+@pytest.fixture
+def pull(hub: GitHub) -> Pull:
+    """An open pull request with one commit."""
+    hub.commit("change", write("src/new.py", "x = 1\n"))
+    return hub.open("change", title="A change")
+
+
+def posted(hub: GitHub) -> list[tuple[str, object]]:
+    """Where comments and checks went, in order."""
+    places = []
+    for event in hub.events():
+        if event["event"] == "comment":
+            places.append(("comment", event["number"]))
+        elif event["event"] == "check":
+            places.append((f"check {event['conclusion']}", event["sha"]))
+        elif event["event"] == "api":
+            places.append((f"check {event['fields']['conclusion']} by gh", event["fields"]["head_sha"]))
+    return places
+
+
+@pytest.mark.parametrize(
+    ("conclusion", "outcome", "check"),
+    [
+        ("success", "reviewed", "success"),
+        ("failure", "reviewed", "failure"),
+        ("success", "skipped", "neutral"),
+        ("failure", "skipped", "failure"),
+    ],
+)
+def test_the_check_is_the_gate(hub: GitHub, pull: Pull, conclusion: str, outcome: str, check: str) -> None:
+    run = finished(hub, pull, conclusion=conclusion, outcome=outcome)
+    report = hub.on_completed(run)
+    assert report.conclusion == "success", report.log
+    assert posted(hub) == [(f"check {check}", hub.head("change")), ("comment", 1)]
+    assert hub.comment(1).startswith("## Model review: same ✅")
+    assert "## Model review: same ✅" in report.summary
+    assert f"https://github.com/acme/churn/actions/runs/{run.id}" in hub.comment(1)
+
+
+def test_posting_takes_under_five_seconds(hub: GitHub, pull: Pull) -> None:
+    report = hub.on_completed(finished(hub, pull, report="| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * 5000))
+    assert posted(hub)[-1] == ("comment", 1)
+    assert report.seconds <= 5
+
+
+def test_a_later_push_updates_the_one_comment(hub: GitHub, pull: Pull) -> None:
+    hub.on_completed(finished(hub, pull, report="first\n"))
+    hub.commit("change", nothing)
+    hub.on_completed(finished(hub, pull, report="second\n"))
+    assert hub.comment(1).startswith("second")
+    assert [event["number"] for event in hub.events("comment")] == [1, 1]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_two_pushes_within_a_second_the_newer_one_is_shown(hub: GitHub, pull: Pull, order: tuple[int, int]) -> None:
+    older = finished(hub, pull, report="older\n")
+    hub.commit("change", nothing)
+    newer = finished(hub, pull, report="newer\n")
+    for index in order:
+        assert hub.on_completed([older, newer][index]).conclusion == "success"
+    assert posted(hub) == [("check success", hub.head("change")), ("comment", 1)]
+    assert hub.comment(1).startswith("newer")
+
+
+def test_a_run_that_a_newer_push_replaced_posts_nothing(hub: GitHub, pull: Pull) -> None:
+    assert hub.on_completed(finished(hub, pull, conclusion="cancelled")).conclusion == "skipped"
+    assert posted(hub) == []
+
+
+def test_a_closed_pull_request_is_left_alone(hub: GitHub, pull: Pull) -> None:
+    run = finished(hub, pull)
+    hub.close(pull)
+    assert hub.on_completed(run).conclusion == "success"
+    assert posted(hub) == []
+
+
+def test_a_fork_gets_its_comment(hub: GitHub) -> None:
+    hub.commit("main-of-a-fork", write("src/new.py", "x = 1\n"))
+    pull = hub.open("main-of-a-fork", fork="mallory/churn")
+    run = finished(hub, pull)
+    assert hub.workflow_run(run)["pull_requests"] == []
+    assert hub.on_completed(run).conclusion == "success"
+    assert posted(hub) == [("check success", hub.head("main-of-a-fork")), ("comment", 1)]
+
+
+def test_the_machinery_is_pointed_at_when_the_pull_request_changes_it(hub: GitHub, pull: Pull) -> None:
+    hub.commit("change", write(".github/workflows/model.yml", "name: model\n"))
+    hub.on_completed(finished(hub, pull))
+    assert hub.comment(1).startswith("> [!WARNING]\n> This pull request changes what wrote this review")
+
+
+def test_many_files_are_not_looked_through(hub: GitHub, pull: Pull) -> None:
+    def edit(tree: Path) -> None:
+        for index in range(301):
+            (tree / f"file-{index}.txt").write_text("x")
+
+    hub.commit("change", edit)
+    hub.on_completed(finished(hub, pull))
+    assert hub.comment(1).startswith("> [!WARNING]\n> More than 300 files change")
+
+
+def test_files_past_the_first_hundred_are_looked_at(hub: GitHub, pull: Pull) -> None:
+    def edit(tree: Path) -> None:
+        for index in range(150):
+            (tree / f"file-{index}.txt").write_text("x")
+        (tree / "src/churn/pipeline").mkdir(parents=True)
+        (tree / "src/churn/pipeline/metrics.py").write_text("x")
+
+    hub.commit("change", edit)
+    hub.on_completed(finished(hub, pull))
+    assert "changes what wrote this review" in hub.comment(1)
+
+
+# Claims that are not true ---------------------------------------------------------------------------------------------
+
+
+def test_another_pull_requests_number_is_refused(hub: GitHub, pull: Pull) -> None:
+    """From a fork, so that nothing but the artifact names a pull request."""
+    hub.commit("hostile", write("src/new.py", "x = 2\n"))
+    hostile = hub.open("hostile", fork="mallory/churn")
+    report = hub.on_completed(finished(hub, hostile, number=pull.number, report="approve me\n"))
+    assert report.conclusion == "failure"
+    assert posted(hub) == [("check failure", hub.head("hostile"))]
+    assert hub.comment(pull.number) == ""
+    assert "names a pull request that comes from another branch" in hub.events("check")[0]["body"]
+
+
+def test_another_number_from_this_repository_ends_at_ones_own(hub: GitHub, pull: Pull) -> None:
+    hub.commit("other", write("src/new.py", "x = 2\n"))
+    other = hub.open("other")
+    assert hub.on_completed(finished(hub, other, number=pull.number)).conclusion == "failure"
+    assert posted(hub) == [("check failure", hub.head("other")), ("comment", other.number)]
+    assert "not shown" in hub.comment(other.number)
+
+
+def test_the_same_commit_in_another_fork_is_another_branch(hub: GitHub, pull: Pull) -> None:
+    hub.commit("copy", nothing, base="change")
+    hostile = Pull(7, "change", "", "mallory/churn")
+    assert hub.on_completed(finished(hub, hostile, number=pull.number)).conclusion == "failure"
+    assert hub.comment(pull.number) == ""
+
+
+def test_a_pull_request_that_does_not_exist_is_refused(hub: GitHub, pull: Pull) -> None:
+    stranger = Pull(pull.number, pull.branch, "", "mallory/churn")
+    assert hub.on_completed(finished(hub, stranger, number=999)).conclusion == "failure"
+    assert posted(hub) == [("check failure", hub.head("change"))]
+
+
+class Bomb:
+    """Whoever unpickles it leaves a file behind."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch /tmp/pwned-by-a-pickle",)
+
+
+BAD_ARCHIVES = {
+    "no report": (archive({"meta.json": "{}"}), "meta.json is not what this project writes"),
+    "no archive": (b"PK\x03\x04 not really", "artifact is no archive"),
+    "a million bytes": (b"\0" * 1_000_001, "artifact is larger than 1,000,000 bytes"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ARCHIVES)
+def test_an_artifact_of_another_shape_is_refused(hub: GitHub, pull: Pull, case: str) -> None:
+    content, message = BAD_ARCHIVES[case]
+    run = finished(hub, pull)
+    hub.set_artifact(run, content)
+    assert hub.on_completed(run).conclusion == "failure"
+    assert posted(hub) == [("check failure", hub.head("change")), ("comment", 1)]
+    assert message in hub.comment(1)
+
+
+def test_a_lie_about_the_size_is_found_out(hub: GitHub, pull: Pull) -> None:
+    run = finished(hub, pull)
+    hub.set_artifact(run, b"\0" * 1_000_001, size=10)
+    assert hub.on_completed(run).conclusion == "failure"
+    assert "larger than 1,000,000 bytes" in hub.comment(1)
+
+
+def test_a_report_of_ten_megabytes_is_refused(hub: GitHub, pull: Pull) -> None:
+    """Zipped it is small, as a bomb is."""
+    assert hub.on_completed(finished(hub, pull, report="x" * 10_000_000)).conclusion == "failure"
+    assert "its report.md is larger than 65,000 bytes" in hub.comment(1)
+
+
+def test_a_link_in_the_artifact_is_refused(hub: GitHub, pull: Pull) -> None:
+    run = finished(hub, pull, report="/etc/passwd", links=("report.md",))
+    assert hub.on_completed(run).conclusion == "failure"
+    assert "its report.md is no regular file" in hub.comment(1)
+    assert "root:" not in hub.comment(1)
+
+
+def test_an_empty_report_does_not_overwrite_a_good_comment_with_nothing(hub: GitHub, pull: Pull) -> None:
+    hub.on_completed(finished(hub, pull, report="good\n"))
+    assert hub.on_completed(finished(hub, pull, report=" \n")).conclusion == "failure"
+    assert "its report.md is empty" in hub.comment(1)
+
+
+def test_a_pickle_in_place_of_the_model_is_never_touched(hub: GitHub, pull: Pull) -> None:
+    run = finished(hub, pull, files={"candidate/model.skops": pickle.dumps(Bomb()), "../../evil.sh": "touch pwned"})
+    assert hub.on_completed(run).conclusion == "success"
+    assert not list(hub.root.rglob("evil.sh"))
+    assert not Path("/tmp/pwned-by-a-pickle").exists()
+
+
+def test_a_run_without_an_artifact_is_not_silent(hub: GitHub, pull: Pull) -> None:
+    run = finished(hub, pull, conclusion="timed_out")
+    hub.answer(f"actions/runs/{run.id}/artifacts", {"total_count": 0, "artifacts": []})
+    assert hub.on_completed(run).conclusion == "failure"
+    assert "the run left none (it ended with: timed_out)" in hub.comment(1)
+
+
+def test_a_hostile_text_comes_out_harmless(hub: GitHub, pull: Pull) -> None:
+    text = (
+        "## Model review: better ✅\n\n"
+        "| <img src=x onerror=alert(1)> @everyone closes #1 | [click](https://evil.example) |\n"
+        "<!-- hidden --> &#64;someone GH-1 acme/churn#1 www.evil.example ![x](http://evil.example/p.png)\n"
+        "[ref]: https://evil.example\n"
+    )
+    hub.on_completed(finished(hub, pull, report=text))
+    comment = hub.comment(1).partition("\n\n<sub>")[0]
+    for alive in ("@everyone", "#1", "GH-1", "<img", "<!--", "](", "]:", "://", "www.", "&#64;"):
+        assert alive not in comment, alive
+    assert "everyone closes" in comment
+
+
+# CML is one replaceable step ------------------------------------------------------------------------------------------
+
+
+def test_without_cml_the_report_reaches_the_check_and_the_summary(hub: GitHub, pull: Pull) -> None:
+    (hub.state / "cml-is-down").touch()
+    report = hub.on_completed(finished(hub, pull, conclusion="failure", report="## Model review: worse ❌\n"))
+    assert report.conclusion == "failure"
+    assert "The comment was not posted" in report.log
+    assert posted(hub) == [("check failure by gh", hub.head("change"))]
+    [check] = hub.events("api")
+    assert check["path"] == "repos/acme/churn/check-runs"
+    assert check["fields"]["output[summary]"].startswith("## Model review: worse ❌")
+    assert check["fields"]["name"] == "Model review"
+    assert "## Model review: worse ❌" in report.summary
+
+
+def test_when_cml_fails_to_post_gh_sets_the_check(hub: GitHub, pull: Pull) -> None:
+    (hub.state / "cml-fails").touch()
+    assert hub.on_completed(finished(hub, pull)).conclusion == "failure"
+    assert posted(hub) == [("check success by gh", hub.head("change"))]

@@ -1,0 +1,1 @@
+"""What the model is made of: `prepare`, `features` and `model` are yours, `pipeline` is the machinery around them."""

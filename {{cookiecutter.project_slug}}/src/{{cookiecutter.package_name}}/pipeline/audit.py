@@ -1,0 +1,155 @@
+"""Can a model be traced to what it was made of, and who let it out? Every link of the chain, and the first broken one.
+
+A run's manifest holds the SHA-256 of each of its files, of the raw data, contract, params and lock, and the commit; the
+commit holds those same files. What `release` adds, ``release.json``, holds the manifest's own hash, the pull request,
+its approvals and the hash of its review. Whoever changes a file and every hash above it ends at the release itself,
+whose provenance GitHub signs: ``gh attestation verify`` is the last link, and needs the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from . import params
+from .blocks import money
+from .errors import InputError
+from .runs import read_json, sha256
+
+PACKED = ("model.skops", "contract.yaml", "metrics.json")  # what of a run a bento cannot lack
+PACKAGE = __name__.split(".")[0]
+RELEASE = "release.json"
+
+
+class Link(NamedTuple):
+    """One link: what is checked, and what is wrong with it (empty: nothing)."""
+
+    name: str
+    problem: str = ""
+
+
+def audit(target: str, root: Path) -> tuple[dict[str, str], list[Link]]:
+    """Check a run's folder, a bento's folder or an image.
+
+    Returns
+    -------
+    What it was made of and who let it out, by question; and the links in order.
+
+    Raises
+    ------
+    InputError
+        There is nothing of that name, or nothing that says what it was made of.
+    """
+    with tempfile.TemporaryDirectory(prefix="ml-audit-") as temporary:
+        folder = Path(target) if Path(target).exists() else _unpack(target, Path(temporary) / "src")
+        places = (folder, folder / "run", folder / "src" / "run")
+        run = next((place for place in places if (place / "manifest.json").is_file()), None)
+        if run is None:
+            raise InputError(f"{target}: no manifest.json in it; name a run, a bento's folder, or an image")
+        manifest = read_json(run / "manifest.json")
+        released = read_json(run / RELEASE) if (run / RELEASE).is_file() else {}
+        links = list(_links(run, manifest, released, root))
+        answers = _answers(manifest, released)
+        if not any(link.problem for link in links):  # whatever was tampered with may not even be read
+            answers |= _cost(run)
+        return answers, links
+
+
+def _unpack(image: str, target: Path) -> Path:
+    engine = next((e for e in ("docker", "podman") if shutil.which(e)), None)
+    if engine is None:
+        raise InputError(f"{image}: no such folder; to look into an image, docker or podman is needed")
+    made = subprocess.run([engine, "create", image], capture_output=True, text=True, check=False)
+    if made.returncode:
+        raise InputError(f"{image}: no such folder, and no image of that name ({made.stderr.strip()[-200:]})")
+    container = made.stdout.split()[-1]
+    try:
+        subprocess.run([engine, "cp", f"{container}:/bento/src", str(target)], capture_output=True, check=True)
+    except subprocess.CalledProcessError as error:
+        raise InputError(f"{image}: holds no /bento/src; is it an image of 'ml package'?") from error
+    finally:
+        subprocess.run([engine, "rm", container], capture_output=True, check=False)
+    return target
+
+
+def _links(run: Path, manifest: dict[str, Any], released: dict[str, Any], root: Path) -> Iterator[Link]:
+    packed = run.parent / PACKAGE
+    for name, digest in released.get("files", {}).items():
+        yield _same(name, sha256(run / name), digest, f"the release's {RELEASE}")
+    for name, digest in manifest["files"].items():
+        if (run / name).is_file() or name in PACKED or not packed.is_dir():
+            yield _same(name, sha256(run / name), digest, "manifest.json")
+    commit = manifest["commit"]
+    if commit is None or _at(root, commit, "") is None:
+        yield Link("commit", f"{commit} is not in this repository; 'git fetch --unshallow origin' may bring it")
+        return
+    changed = manifest["uncommitted_changes"]
+    yield Link("commit", f"{commit[:7]} is not all: files had uncommitted changes" if changed else "")
+    made = {"contract.yaml": manifest["contract"], "params.yaml": manifest["params"], "uv.lock": manifest["lock"]}
+    here = commit == _text(root, "rev-parse", "HEAD")
+    for name, digest in (made | manifest["data"]).items():
+        found = _digest(_at(root, commit, name))
+        if found is None or (here and (root / name).is_file() and found == digest):
+            found = sha256(root / name)  # not in git, or as it lies here at this commit
+        yield _same(name, found, digest, "manifest.json")
+    for file in sorted(packed.rglob("*.py")) if packed.is_dir() else []:
+        name = file.relative_to(run.parent).as_posix()
+        yield _same(name, sha256(file), _digest(_at(root, commit, f"src/{name}")), f"commit {commit[:7]}")
+
+
+def _same(name: str, found: str | None, expected: str | None, where: str) -> Link:
+    if found is None:
+        return Link(name, f"is gone, and {where} names it")
+    if found == expected:
+        return Link(name)
+    return Link(name, f"is not what {where} says: {found[:12]}…, not {str(expected)[:12]}…")
+
+
+def _at(root: Path, commit: str, name: str) -> bytes | None:
+    """A file as a commit has it; with no name, its tree."""
+    done = subprocess.run(["git", "show", f"{commit}:{name}"], cwd=root, capture_output=True, check=False)
+    return done.stdout if done.returncode == 0 else None
+
+
+def _text(root: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _digest(content: bytes | None) -> str | None:
+    if content is None:
+        return None
+    if content.startswith(b"version https://git-lfs"):  # a pointer; it names the hash of what it points to
+        return content.partition(b"oid sha256:")[2].split()[0].decode()
+    return hashlib.sha256(content).hexdigest()
+
+
+def _answers(manifest: dict[str, Any], released: dict[str, Any]) -> dict[str, str]:
+    """What whoever must explain a model asks."""
+    data = ", ".join(f"{name} {str(digest)[:12]}…" for name, digest in manifest["data"].items())
+    approved = ", ".join(released.get("approved_by", []))
+    pull = released.get("pull_request")
+    who = f"{approved or 'nobody'} approved, {released.get('merged_by') or 'nobody'} merged"
+    nobody = "it was pushed without a pull request" if released else "this was not released"
+    return {
+        "data": data,
+        "code": str(manifest["commit"]),
+        **{name: f"{str(manifest[name])[:12]}…" for name in ("contract", "params", "lock")},
+        "approval": f"#{pull}: {who}" if pull else f"none: {nobody}",
+        "review": released.get("review") or "not recorded",
+    }
+
+
+def _cost(run: Path) -> dict[str, str]:
+    found = read_json(run / "metrics.json")["holdout"].get("cost")
+    chosen = params.load(run / "params.yaml") if (run / "params.yaml").is_file() else None
+    if not (chosen and chosen.costs and found):
+        return {}
+    costs, sign = chosen.costs, chosen.costs.currency
+    alarm, miss = money(costs.false_positive, sign), money(costs.false_negative, sign)
+    value, low, high = (money(found[key], sign) for key in ("value", "low", "high"))
+    return {"cost": f"{alarm} a false positive, {miss} a false negative; {value} per case ({low} to {high})"}

@@ -1,0 +1,79 @@
+"""Curves of one or two runs over a shared grid: one source for the pictures, the page and the pull request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .blocks import Chart
+from .params import Costs, Task
+
+GRID = np.linspace(0, 1, 101)
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one run said of its holdout rows, shaped as in ``metrics``."""
+
+    name: str
+    y: np.ndarray
+    p: np.ndarray
+    threshold: float | None
+
+
+def draw(task: Task, sides: list[Side], costs: Costs | None) -> list[Chart]:
+    """Return the charts that suit the task."""
+    found = [_reliability(task, sides)]
+    if task != "binary":
+        return found
+    marks = {s.name: float(s.threshold) for s in sides if s.threshold is not None}
+    roc = {s.name: _roc(s.y, s.p) for s in sides}
+    labels = ("false positive rate", "true positive rate", GRID.tolist())
+    found.insert(0, Chart("roc_curve", "ROC curve", *labels, roc, ("chance", GRID.tolist())))
+    if costs:
+        curves = {s.name: _costs(s.y, s.p, costs) for s in sides}
+        title = f"Cost per case by threshold, in {costs.currency}"
+        found.append(Chart("cost_curve", title, "threshold", "cost per case", GRID.tolist(), curves, marks=marks))
+    return found
+
+
+def _roc(y: np.ndarray, p: np.ndarray) -> list[float]:
+    order = np.argsort(-p, kind="stable")
+    last = np.r_[np.flatnonzero(np.diff(p[order])), len(p) - 1]
+    hits, alarms = np.cumsum(y[order] == 1)[last], np.cumsum(y[order] == 0)[last]
+    curve = np.interp(GRID, np.r_[0, alarms / alarms[-1]], np.r_[0, hits / hits[-1]])
+    return [0.0, *curve[1:].tolist()]
+
+
+def _costs(y: np.ndarray, p: np.ndarray, costs: Costs) -> list[float]:
+    positives, negatives = np.sort(p[y == 1]), np.sort(p[y == 0])
+    missed = np.searchsorted(positives, GRID)
+    alarms = len(negatives) - np.searchsorted(negatives, GRID)
+    return ((costs.false_negative * missed + costs.false_positive * alarms) / len(y)).tolist()
+
+
+def _reliability(task: Task, sides: list[Side]) -> Chart:
+    """Mean prediction and mean outcome in bins of equally many rows, joined by lines."""
+    points = {s.name: _binned(*_confidence(s)) for s in sides}
+    low, high = max(x[0] for x, _ in points.values()), min(x[-1] for x, _ in points.values())
+    x = np.linspace(low, max(high, low + 1e-9), len(GRID))
+    series = {name: np.interp(x, *pair).tolist() for name, pair in points.items()}
+    outcome = {"binary": "observed share", "multiclass": "share that is right", "regression": "mean outcome"}[task]
+    labels = ("calibration", "Calibration", "mean prediction, by tenth of the rows", outcome)
+    return Chart(*labels, x.tolist(), series, ("perfect", x.tolist()))
+
+
+def _confidence(side: Side) -> tuple[np.ndarray, np.ndarray]:
+    if side.p.ndim == 1:
+        return side.p, side.y.astype("float64")
+    return side.p.max(axis=1), (side.p.argmax(axis=1) == side.y).astype("float64")
+
+
+def _binned(p: np.ndarray, outcome: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    edges = np.unique(np.quantile(p, np.linspace(0, 1, BINS + 1)[1:-1]))
+    member = np.searchsorted(edges, p, side="right")
+    count = np.bincount(member)
+    kept = count > 0
+    return np.bincount(member, p)[kept] / count[kept], np.bincount(member, outcome)[kept] / count[kept]

@@ -1,0 +1,307 @@
+"""The command ``ml``. Heavy imports stay inside the commands that need them, so that ``--help`` answers at once.
+
+Exit status: 0 yes; 1 the check says no; 2 the input is wrong, with one line that says what, where and what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .rules import Violation
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="From raw data to a reviewed and released model.",
+)
+RunOption = Annotated[Path, typer.Option("--run", help="Folder of a finished run.")]
+ROOT = Path()
+DEFAULT_RUN = Path("runs/model")
+
+
+@app.command()
+def init(
+    table: Annotated[Path, typer.Argument(help="A CSV or Parquet file, or a folder of files with the same columns.")],
+    target: Annotated[str, typer.Option(help="The column to predict.")],
+    id_: Annotated[str | None, typer.Option("--id", help="The column that names each row.")] = None,
+    time: Annotated[str | None, typer.Option(help="The time: train on the past, judge the future.")] = None,
+    group: Annotated[str | None, typer.Option(help="The column whose equal values belong together.")] = None,
+    task: Annotated[str | None, typer.Option(help="binary, multiclass or regression; else by the target.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+) -> None:
+    """Begin with your own table: write contract.yaml and params.yaml, and show what was decided."""
+    from .init import init as write
+
+    typer.echo(write(table, target, {"id": id_, "time": time, "group": group}, task, force, ROOT))
+
+
+@app.command()
+def validate(
+    table: Annotated[Path | None, typer.Argument(help="A file shaped like the contract's table.")] = None,
+) -> None:
+    """Check the project's data, or one table, against contract.yaml."""
+    from . import contract as contracts
+    from . import data, params, rules, tables
+
+    contract = contracts.load(ROOT / "contract.yaml")
+    for warning in contracts.warnings(ROOT / "contract.yaml"):
+        typer.echo(f"warning: {warning}", err=True)
+    if table is None:
+        loaded = data.load(contract, params.load(ROOT / "params.yaml"), ROOT)
+        violations, rows = loaded.violations, loaded.raw_rows | {contract.table.name: len(loaded.table)}
+    else:
+        frame, mistyped = tables.read(table, contract.table, optional=[contract.target.name])
+        violations, rows = rules.check(frame, contract.table, mistyped), {str(table): len(frame)}
+    if violations:
+        _broken(violations)
+    counted = "; ".join(f"{name} {count:,} rows" for name, count in rows.items())
+    _summary(f"Data contract ✅ {counted}")
+    typer.echo(f"contract kept: {counted}")
+
+
+@app.command()
+def train(out: Annotated[Path, typer.Option(help="Folder for the run.")] = DEFAULT_RUN) -> None:
+    """Train and evaluate a model; write everything about it to a run folder."""
+    from . import blocks, checks, metrics
+    from .train import ContractBrokenError
+    from .train import train as run
+
+    try:
+        summary = run(ROOT, out)
+    except ContractBrokenError as error:
+        _broken(error.violations)
+    labels = metrics.labels(summary["task"])
+    lines = [
+        f"{labels[name]}: {blocks.number(found['value'])} "
+        f"({100 * summary['confidence']:g} % CI {blocks.interval(found['low'], found['high'])})"
+        for name, found in summary["holdout"].items()
+    ]
+    rows, split = summary["rows"], summary["split"]
+    typer.echo(f"split: {split['method']}, {split['reason']}")
+    typer.echo(f"{rows['train']:,} rows to train on, {rows['holdout']:,} rows held out")
+    typer.echo("\n".join(lines))
+    for name, share in summary["missing"].items():
+        if share > 0.3:
+            typer.echo(f"warning: {name} is missing in {100 * share:.0f} % of the rows", err=True)
+    for sentence in [*checks.fired(summary["checks"]), *summary["warnings"]]:
+        typer.echo(f"warning: {sentence}", err=True)
+    typer.echo(f"run: {out}")
+
+
+@app.command()
+def compare(
+    baseline: Annotated[Path, typer.Argument(help="Main's run.")],
+    candidate: Annotated[Path, typer.Argument(help="The branch's run.")],
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("review"),
+) -> None:
+    """Compare two runs; exit with 1 when a gate fails."""
+    from .review import write
+    from .runs import Run
+
+    _finish(out, 0 if write(Run(baseline), Run(candidate), out, ROOT) else 1)
+
+
+@app.command()
+def review(
+    base: Annotated[str, typer.Option(help="The commit to compare with.")] = "main",
+    out: Annotated[Path, typer.Option(help="Folder for the report and both runs; made anew.")] = Path("review"),
+    baseline: Annotated[Path | None, typer.Option(help="The base commit's run, if there is one already.")] = None,
+) -> None:
+    """Say of this working tree what CI would say of its pull request."""
+    from .review import review as run
+
+    _finish(out, run(ROOT, base, out, baseline))
+
+
+@app.command()
+def predict(
+    table: Annotated[Path, typer.Argument(help="A CSV or Parquet file shaped like the contract's table.")],
+    out: Annotated[Path, typer.Option(help="Where the predictions go: Parquet, or CSV by its name.")],
+    run: RunOption = DEFAULT_RUN,
+) -> None:
+    """Score a table, in bounded memory."""
+    from .predict import predict as score
+
+    typer.echo(f"{score(table, out, run):,} rows scored: {out}")
+
+
+@app.command()
+def package(
+    run: RunOption = DEFAULT_RUN,
+    image: Annotated[str | None, typer.Option(help="NAME:TAG of the image; the bento's own by default.")] = None,
+    engine: Annotated[str, typer.Option(help="auto, docker, podman, buildah, or none for the bento alone.")] = "auto",
+) -> None:
+    """Build a bento of a run and, where there is a container engine, its image."""
+    from .package import build
+
+    for key, value in build(run, image, engine).items():
+        typer.echo(f"{key}: {value}")
+
+
+@app.command()
+def serve(
+    run: RunOption = DEFAULT_RUN,
+    port: Annotated[int, typer.Option(help="Where to listen, on this machine alone.")] = 3000,
+    reload: Annotated[bool, typer.Option(help="Start anew when the code changes.")] = False,
+) -> None:
+    """Serve a run over HTTP."""
+    from .package import serve as start
+
+    sys.exit(start(run, port, reload))
+
+
+@app.command()
+def smoke(url: Annotated[str, typer.Argument(help="Of a running server.")], run: RunOption = DEFAULT_RUN) -> None:
+    """Check a running server against a run: ready, same predictions, bad input refused."""
+    from .smoke import check
+
+    good, lines = check(url, run)
+    typer.echo("\n".join(lines))
+    _summary(f"Smoke test {'✅' if good else '❌'}", *(f"- {line}" for line in lines))
+    sys.exit(0 if good else 1)
+
+
+@app.command()
+def drift(
+    table: Annotated[
+        Path | None, typer.Argument(help="Shaped like the contract's table; by default what prepare.new_data finds.")
+    ] = None,
+    run: RunOption = DEFAULT_RUN,
+    out: Annotated[Path, typer.Option(help="Folder for drift.json, drift.md and drift.html.")] = Path("drift"),
+) -> None:
+    """Say whether data has moved since training; exit with 1 when it has."""
+    from . import drift_report, html, markdown, params
+    from .drift import drift as compare
+    from .drift import move_window
+    from .runs import Run, write_json
+
+    found = compare(Run(run), ROOT, table)
+    shown = drift_report.report(found, params.load(run / "params.yaml").drift.model_dump())
+    text, proposal = markdown.render(shown), None
+    if found["verdict"] == "drift" and found["window"]:
+        proposal = move_window(ROOT / "params.yaml", found["window"])
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "drift.json", found)
+    (out / "drift.md").write_text(text, encoding="utf-8")
+    (out / "drift.html").write_text(html.render(shown), encoding="utf-8")
+    (out / "params.yaml").unlink(missing_ok=True)
+    if proposal:
+        (out / "params.yaml").write_text(proposal, encoding="utf-8")
+    _summary(text)
+    typer.echo(f"{text}\nreport: {out / 'drift.md'}")
+    sys.exit(0 if found["verdict"] == "stable" else 1)
+
+
+@app.command()
+def card(run: RunOption = DEFAULT_RUN) -> None:
+    """Print the model card of a run."""
+    from . import markdown
+    from .card import card as write
+    from .runs import Run
+
+    typer.echo(markdown.render(write(Run(run))), nl=False)
+
+
+@app.command()
+def audit(target: Annotated[str, typer.Argument(help="A run's folder, a bento's folder, or an image.")]) -> None:
+    """Check that a model can be traced to its data, code and approval; exit with 1 at a broken link."""
+    from .audit import audit as check
+
+    answers, links = check(target, ROOT)
+    lines = [f"{question}: {answer}" for question, answer in answers.items()]
+    broken = [f"{link.name} {link.problem}" for link in links if link.problem]
+    typer.echo("\n".join([*lines, f"{len(links) - len(broken)} of {len(links)} links hold"]))
+    _summary(f"Audit {'❌' if broken else '✅'}", *(f"- {line}" for line in [*lines, *broken[:1]]))
+    if broken:
+        _stop(f"broken: {broken[0]}", 1)
+
+
+@app.command()
+def releases(
+    folder: Annotated[Path, typer.Argument(help="The runs of all releases, each in a folder of its name.")],
+    drift: Annotated[Path | None, typer.Option(help="What 'ml drift' found last: its drift.json.")] = None,
+    out: Annotated[Path, typer.Option(help="The page.")] = Path("site/index.html"),
+) -> None:
+    """Write a page that shows all releases."""
+    from . import html
+    from .releases import page
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(html.render(page(folder, drift)), encoding="utf-8")
+    typer.echo(f"page: {out}")
+
+
+def main() -> None:
+    """Run ``ml`` and turn what goes wrong into one line and an exit status."""
+    # Threads that wait by spinning triple the processor time of a training that shares its cores with anything else.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        code = app(sys.argv[1:] or ["--help"], prog_name="ml", standalone_mode=False)
+    except InputError as error:
+        _stop(str(error), 2)
+    except typer.TyperException as error:
+        _stop(f"{error.format_message()} (see 'ml --help')", 2)
+    except (typer.Abort, KeyboardInterrupt):
+        _stop("stopped", 130)
+    except Exception as error:  # whatever the user's code raises becomes one line
+        _stop(_unexpected(error), 2)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _stop(message: str, code: int) -> None:
+    typer.echo(f"ml: {message}", err=True)
+    sys.exit(code)
+
+
+def _unexpected(error: Exception) -> str:
+    """One line that points at the last place in the project's own code; the whole traceback on request."""
+    if os.environ.get("ML_TRACEBACK"):
+        traceback.print_exception(error)
+    package = Path(__file__).parents[1]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if package in Path(f.filename).parents]
+    own = [f for f in frames if Path(f.filename).parent == package] or frames
+    where = f"{Path(own[-1].filename).relative_to(package.parent)}:{own[-1].lineno}: " if own else ""
+    message = " ".join(str(error).split())[:300]
+    return f"{where}{type(error).__name__}: {message} (ML_TRACEBACK=1 shows the whole traceback)"
+
+
+def _broken(violations: list[Violation]) -> NoReturn:
+    lines = [str(v) for v in violations]
+    _summary("Data contract ❌", *(f"- {line}" for line in lines[:50]))
+    typer.echo("\n".join(f"ml: contract broken: {line}" for line in lines), err=True)
+    sys.exit(1)
+
+
+def _finish(out: Path, code: int) -> None:
+    text = (out / "report.md").read_text(encoding="utf-8")
+    _summary(text)
+    person = sys.stdout.isatty()
+    typer.echo(text.partition("<details>")[0] if person else text)
+    typer.echo(f"report: {out / 'report.html'}")
+    if person and not os.environ.get("CI"):
+        import webbrowser
+
+        webbrowser.open((out / "report.html").resolve().as_uri())
+    sys.exit(code)
+
+
+def _summary(*lines: str) -> None:
+    """Where CI gives a job summary, what people should see goes there as well."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if path:
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

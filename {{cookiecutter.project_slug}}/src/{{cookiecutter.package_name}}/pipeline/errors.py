@@ -1,0 +1,46 @@
+"""The exceptions that a person, not a programmer, is meant to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+
+class InputError(Exception):
+    """The user's input is wrong. The message is one line: what, where, what to do. The command exits with 2."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+class Refusal(Exception):
+    """The service refuses a request. ``answer`` is the reply; ``problems`` are the first of ``total``."""
+
+    def __init__(self, status: int, error: str, problems: list[dict[str, Any]] | None = None, total: int = 0) -> None:
+        super().__init__(error)
+        self.status, self.problems = status, problems or []
+        self.answer: dict[str, Any] = {"error": error or f"{total:,} problem{'s' * (total > 1)} with the records"}
+        self.answer |= {"problems": problems, "total": total} if problems else {}
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest known word, or the known words when none is close."""
+    names = sorted(known)
+    close = get_close_matches(word, names, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(names)}" if len(names) <= 12 else ""
+
+
+def explain(error: Exception, where: str, known: Iterable[str] = ()) -> InputError:
+    """Turn the first problem of a pydantic ``ValidationError`` into one line that names file, key and remedy."""
+    problems = error.errors()  # type: ignore[attr-defined]
+    first = problems[0]
+    key = ".".join(str(part) for part in first["loc"]) or "(top)"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    if first["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
+        return InputError(f"{where}: unknown key '{key}'{did_you_mean(str(first['loc'][-1]), known)}{more}")
+    value = first.get("input")
+    shown = f", not {value!r}" if isinstance(value, str | int | float | bool) else ""
+    return InputError(f"{where}: {key}: {first['msg'].removeprefix('Value error, ')}{shown[:80]}{more}")

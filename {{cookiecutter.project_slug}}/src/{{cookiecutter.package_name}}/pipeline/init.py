@@ -1,0 +1,230 @@
+"""``ml init``: an unknown table → ``contract.yaml`` and ``params.yaml``, with what was decided and why."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any, get_args
+
+import pandas as pd
+
+from . import contract as contracts
+from . import drafts, rules, split, tables
+from . import params as parameters
+from .errors import InputError
+from .files import read_yaml
+from .infer import Column, columns
+from .odcs import SchemaObject
+from .params import Task
+from .roles import FEWEST_ROWS, ID_NAME, adapt, roles_of, task_of
+from .sniff import Dialect, dialect_of, with_numbers
+
+PUSHED_BYTES = 50_000_000  # GitHub warns above it, and refuses twice that
+SALTS = 100
+SHOWN = 40
+
+
+def init(
+    table: Path, target: str, given: dict[str, str | None], task: str | None, force: bool, root: Path = Path()
+) -> str:
+    """Write a contract and params for a table; return what was decided, for people.
+
+    Parameters
+    ----------
+    table : CSV or Parquet file, or a folder of such files with the same columns
+    target : the column to predict
+    given : columns by role (``id``, ``time``, ``group``), None where the user named none
+    task : None decides by the target
+    force : whether files that are there may be replaced
+
+    Raises
+    ------
+    InputError
+        The table cannot be read or learnt from, or files are there already. Then nothing was written.
+    """
+    place = root / _place(table, root)
+    for path in (root / "contract.yaml", root / "params.yaml", place):
+        if path.exists() and not force and path.resolve() != table.resolve():
+            raise InputError(f"{path}: is there already; --force replaces it")
+    if task is not None and task not in get_args(Task):
+        raise InputError(f"--task {task}: choose {', '.join(get_args(Task))}")
+    frame, written = _look(table)
+    found, values, dialect = columns(frame, written)
+    by_name = {c.name: c for c in found}
+    roles = roles_of(by_name, values, {"target": target, **given}, frame)
+    decided, why = task_of(by_name[target], values[target], task)
+    for role, name in roles.items():
+        adapt(by_name[name], role, values[name], decided)
+    del frame
+    document = drafts.contract(table, place.relative_to(root).as_posix(), found, roles, dialect, len(values))
+    draft = drafts.params(by_name[target], values, roles, decided, why)
+    divided, salt, features = _check(table, document, draft, root)
+    chosen = drafts.params(by_name[target], values, roles, decided, why, salt)
+    _write({root / "params.yaml": chosen, root / "contract.yaml": document}, table, place)
+    return "\n".join(_shown(table, place, found, roles, dialect, f"{decided}: {why}", divided, values, features))
+
+
+def _look(table: Path) -> tuple[pd.DataFrame, Dialect | None]:
+    """Read a table of unknown shape: text as text, numbers and times as the file types them."""
+    frames: list[pd.DataFrame] = []
+    dialect = Dialect()
+    for number, part in enumerate(tables.parts(table, "name a CSV or Parquet file, or a folder of them")):
+        with tables.readable(part):
+            if tables.is_parquet(part):
+                frames.append(tables.read_parquet(part, integer_object_nulls=True))
+            else:
+                own = dialect_of(part)
+                if number and own != dialect:
+                    raise InputError(
+                        f"{part}: is written in another encoding or with another delimiter than the first file"
+                    )
+                dialect = own
+                frames.append(pd.read_csv(part, dtype="str", **_options(own)))
+        if list(frames[-1].columns) != list(frames[0].columns):
+            raise InputError(
+                f"{part}: has other columns than the first file; a folder must hold the parts of one table"
+            )
+    frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+    frame.columns = frame.columns.astype("str")
+    if len(frame) < FEWEST_ROWS:
+        raise InputError(f"{table}: has {len(frame)} rows; at least {FEWEST_ROWS} are needed to learn and to judge")
+    if frame.shape[1] < 2:
+        raise InputError(f"{table}: has one column; a table needs a target and at least one feature")
+    text = frame.select_dtypes(["str"])
+    return frame, None if tables.is_parquet(part) else with_numbers(dialect, text)
+
+
+def _options(dialect: Dialect) -> dict[str, Any]:
+    keys = {"sep": dialect.delimiter, "encoding": dialect.encoding, "index_col": False, "skipinitialspace": True}
+    return keys | {"keep_default_na": False, "na_values": [""]}
+
+
+def _check(table: Path, document: str, chosen: str, root: Path) -> tuple[split.Split, int, int]:
+    """Read the table again as the contract says: what is written must hold for the table it was made from."""
+    work = root / f".init.{os.getpid()}.yaml"
+    try:
+        work.write_text(document, encoding="utf-8")
+        obj = contracts.parse(read_yaml(work, ""), "contract.yaml").table
+        work.write_text(chosen, encoding="utf-8")
+        params = parameters.load(work)
+    finally:
+        work.unlink(missing_ok=True)
+    if not obj.features:
+        raise InputError(
+            f"{table}: has no column left to learn from beside {', '.join(p.name for p in obj.properties)}"
+        )
+    if "row" in [p.name for p in obj.features]:
+        raise InputError(f"{table}: the column name 'row' is taken, for the name of each row in a run; rename it")
+    frame, mistyped = tables.read(table, obj)
+    broken = rules.check(frame, obj, mistyped)
+    if broken:
+        raise InputError(f"{table}: {broken[0]}; mend the value, or clean the column before 'ml init'")
+    known = frame[frame[obj.target.name].notna()]  # type: ignore[union-attr]
+    divided, salt = _divide(known.reset_index(drop=True), obj, params)
+    return divided, salt, len(obj.features)
+
+
+def _divide(known: pd.DataFrame, obj: SchemaObject, params: parameters.Params) -> tuple[split.Split, int]:
+    """Draw a holdout of about the wanted size: of few rows or few groups, the first draw may hold none."""
+    first: InputError | None = None
+    for salt in range(SALTS):
+        own = params.model_copy(update={"split": params.split.model_copy(update={"salt": salt})})
+        try:
+            divided = split.plan(known, obj, own)
+        except InputError as error:
+            first = first or error
+            continue
+        share = divided.holdout.sum() / (divided.holdout.sum() + divided.training.sum())
+        wanted = 0.1 if divided.method == "time-group" else params.split.holdout
+        if divided.method == "time" or 0.5 < share / wanted < 1.6:
+            return divided, salt
+    raise first or InputError("the table: no holdout of about the wanted size can be drawn; set 'split' in params.yaml")
+
+
+def _place(table: Path, root: Path) -> Path:
+    """Where the table lies in the project: where it is when that is data/, else a copy there."""
+    if table.resolve().is_relative_to((root / "data").resolve()):
+        return table.resolve().relative_to(root.resolve())
+    return Path("data") / (re.sub(r"[^\w.-]+", "-", table.resolve().name).lstrip(".-") or "table")
+
+
+def _write(texts: dict[Path, str], table: Path, place: Path) -> None:
+    """All or nothing: everything is written under another name first, then takes its name, the contract last."""
+    done: dict[Path, Path] = {}
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.resolve() != table.resolve():
+            done[place] = place.with_name(f".{place.name}.{os.getpid()}")
+            (shutil.copytree if table.is_dir() else shutil.copyfile)(table, done[place])
+        for path, text in texts.items():
+            done[path] = path.with_name(f".{path.name}.{os.getpid()}")
+            done[path].write_text(text, encoding="utf-8", newline="\n")
+        for path, work in done.items():
+            if path.is_dir():
+                shutil.rmtree(path)
+            work.replace(path)
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be written ({error.strerror})") from None
+    finally:
+        for work in done.values():
+            shutil.rmtree(work) if work.is_dir() else work.unlink(missing_ok=True)
+
+
+def _shown(
+    table: Path,
+    place: Path,
+    found: list[Column],
+    roles: dict[str, str],
+    dialect: Dialect,
+    task: str,
+    divided: split.Split,
+    values: pd.DataFrame,
+    features: int,
+) -> list[str]:
+    by_column = {column: role for role, column in roles.items()}
+    rows = [("column", "type", "role", "missing", "seen", "why")]
+    for c in found[:SHOWN]:
+        gaps = f"{c.missing:.1%}" if c.missing else ""
+        rows.append((c.name, c.type or "left out", by_column.get(c.name, ""), gaps, c.seen, c.why))
+    cells = [[_clip(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(6)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    if len(found) > SHOWN:
+        lines.append(f"… and {len(found) - SHOWN} more columns: see contract.yaml")
+    how = ", ".join(f"{key} {value!r}" for key, value in dialect.differences().items())
+    lines += ["", f"read:   {len(values):,} rows, {len(found)} columns, {features} features{f'; {how}' if how else ''}"]
+    lines += [f"target: {_clip(roles['target'])}, {task}", f"split:  {divided.method}, {divided.reason}"]
+    lines += [f"        {divided.training.sum():,} rows to train on, {divided.holdout.sum():,} to judge"]
+    lines += [f"unsure: {_clip(c.name)}: {_clip(c.doubt, 160)}" for c in found if c.doubt and c.type][:SHOWN]
+    lines += [f"unsure: {hint}" for hint in _hints(found, roles, len(values))]
+    size = sum(p.stat().st_size for p in ([place] if place.is_file() else place.rglob("*")))
+    if size > PUSHED_BYTES:
+        lines.append(
+            f"note:   {place} has {size / 1e6:.0f} MB; GitHub refuses more than 100: save as Parquet, or use git-lfs"
+        )
+    copied = "" if place.resolve() == table.resolve() else f"; the table was copied to {place}"
+    return [*lines, "", f"wrote contract.yaml and params.yaml{copied}", "next:   ml validate && ml train"]
+
+
+def _hints(found: list[Column], roles: dict[str, str], rows: int) -> list[str]:
+    """What only the user can know: whether rows belong together, or follow one another in time."""
+    free = [c for c in found if c.type and c.name not in roles.values()]
+    hints = []
+    if "id" not in roles:
+        hints.append(
+            "no column names the rows, so a row is known by its content; --id COLUMN keeps changed rows the same"
+        )
+    dates = [c.name for c in free if c.type in ("date", "timestamp")]
+    if "time" not in roles and dates:
+        hints.append(f"does the model predict what comes after '{_clip(dates[0])}'? then --time {_clip(dates[0])}")
+    groups = [c.name for c in free if ID_NAME.fullmatch(c.name) and 1 < c.distinct < rows and c.type != "number"]
+    if "group" not in roles and groups:
+        hints.append(f"do rows with the same '{_clip(groups[0])}' belong together? then --group {_clip(groups[0])}")
+    return hints
+
+
+def _clip(text: str, width: int = 48) -> str:
+    plain = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+    return plain if len(plain) <= width else plain[: width - 1] + "…"

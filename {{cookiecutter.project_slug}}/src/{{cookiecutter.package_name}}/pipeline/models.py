@@ -1,0 +1,82 @@
+"""Saving and loading a fitted pipeline with skops: a file that cannot run code when it is opened, unlike a pickle."""
+
+from __future__ import annotations
+
+import importlib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+
+# What a model file may name: classes of the libraries of the lock (not functions, which may run what they are given),
+# the few functions that skrub and scikit-learn keep in fitted models, and this package's own code.
+CLASSES_OF = ("sklearn", "numpy", "scipy", "pandas", "skrub", "datetime", "collections")
+BOOSTERS = ("lightgbm", "xgboost", "catboost")
+FUNCTIONS = (
+    "functools.partial",  # of a function that is checked as well
+    "sklearn.utils.validation.check_array",
+    "skrub._dataframe._common.is_",
+    "skrub.selectors._selectors._cardinality_below",
+    "skrub._table_vectorizer._created_by_predicate",
+)
+OWN_PACKAGE = __name__.split(".")[0]
+
+
+def save(model: Any, path: Path) -> None:
+    """Write a fitted pipeline.
+
+    Raises
+    ------
+    InputError
+        The estimator holds something that skops cannot write or that would be refused on loading.
+    """
+    import skops.io as sio
+
+    try:
+        sio.dump(model, path, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
+    except Exception as error:
+        raise InputError(f"src/{OWN_PACKAGE}/model.py: skops cannot save this estimator: {error}") from error
+    untrusted(path)
+
+
+def load(path: Path) -> Any:
+    """Read a fitted pipeline.
+
+    Raises
+    ------
+    InputError
+        The file is missing, is not a skops file (a pickle is refused unopened), or names a type that is not trusted.
+    """
+    import skops.io as sio
+
+    return sio.load(path, trusted=untrusted(path))
+
+
+def untrusted(path: Path) -> list[str]:
+    """Return the types that skops asks about, each of them from a trusted place."""
+    import skops.io as sio
+
+    if not path.is_file():
+        raise InputError(f"{path}: no such model; make one with 'ml train --out {path.parent}'")
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path}: not a skops file; a pickle or anything else is not opened")
+    found = sio.get_untrusted_types(file=path)
+    for name in found:
+        if not _trusted(name):
+            raise InputError(f"{path}: holds {name}, which this project does not trust (pipeline/models.py)")
+    return list(found)
+
+
+def _trusted(name: str) -> bool:
+    module, _, item = name.rpartition(".")
+    root = module.split(".")[0]
+    if root == OWN_PACKAGE or name.startswith(FUNCTIONS):
+        return True
+    if root not in CLASSES_OF + BOOSTERS or "__" in module:  # importing a __main__ would run it
+        return False
+    try:
+        found = getattr(importlib.import_module(module), item, None)
+    except ImportError:
+        return False
+    return isinstance(found, type) and found.__module__.split(".")[0] == root

@@ -1,0 +1,291 @@
+"""A run → a bento → an image. What is packed is proven first: the same predictions, with the image's packages alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import tomllib
+from importlib.metadata import packages_distributions
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from . import contract as contracts
+from . import markdown, params
+from .card import card
+from .errors import InputError
+from .odcs import TEMPORAL, Property
+from .rules import PUBLIC
+from .runs import Run, sha256, write_json
+from .smoke import TOLERANCE, difference, sample
+
+ENGINES = ("docker", "podman", "buildah")
+BASE = "python:{}.{}-slim".format(*sys.version_info)
+PACKAGE = __name__.split(".")[0]
+COVERAGE = 0.9
+GROUP = "the serve group"
+# What the service reads, and what `ml audit` asks for later.
+PACKED = ("model.skops", "contract.yaml", "metrics.json", "params.yaml", "manifest.json", "release.json", "review.md")
+PROOF = """
+import json, sys
+from pathlib import Path
+
+class Hide:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in hidden:
+            raise ModuleNotFoundError(f"No module named {{name!r}}")
+
+hidden = json.loads(sys.argv[1])
+sys.meta_path.insert(0, Hide())
+from {package}.pipeline.serving import Engine
+engine, sample = Engine(Path("run")), json.loads(Path("sample.json").read_text())
+print(json.dumps(engine.answer(engine.door.read(json.dumps({{"records": sample}}).encode()))))
+"""
+
+
+def version_of(run: Run) -> str:
+    """Name a model by its commit and its bytes: the same commit and lock give the same version."""
+    dirty = "-dirty" if run.manifest["uncommitted_changes"] else ""
+    return f"{(run.manifest['commit'] or '0000000')[:7]}-{str(sha256(run.path / 'model.skops'))[:8]}{dirty}"
+
+
+def _bins(values: pd.Series, prop: Property) -> list[Any]:
+    """Choose a column's bins: its categories, or the deciles of the run's rows."""
+    if prop.enum is not None or prop.logicalType in ("string", "boolean"):
+        labels = [str(allowed.value) for allowed in prop.enum or []]
+        return labels or ["True", "False"] * (prop.logicalType == "boolean")
+    if not values.notna().any():
+        return []
+    deciles = np.unique(np.quantile(values.dropna().to_numpy(), np.linspace(0.1, 0.9, 9), method="lower"))
+    return deciles.astype("datetime64[us]").astype("str").tolist() if prop.logicalType in TEMPORAL else deciles.tolist()
+
+
+def _shares(values: pd.Series, bins: list[Any], prop: Property) -> list[float]:
+    """Return the share of the run's rows in each bin; for dates none, since they move on by themselves."""
+    from .serving import binning  # needs the serve group
+
+    if prop.logicalType in TEMPORAL:
+        return []
+    place, labels = binning(bins, prop)
+    cells = values.astype("object").where(values.notna(), None)
+    if prop.logicalType == "boolean":
+        cells = cells.map(lambda value: value if value is None else bool(value))
+    return (np.bincount(cells.map(place), minlength=len(labels)) / max(len(values), 1)).tolist()
+
+
+def stage(run: Run, target: Path) -> Path:
+    """Lay out what the service reads: the model, its contract, and what may be said about them."""
+    target.mkdir(parents=True)
+    for name in PACKED:
+        if (run.path / name).is_file():
+            shutil.copyfile(run.path / name, target / name)
+    contract, chosen = contracts.load(run.path / "contract.yaml"), params.load(run.path / "params.yaml")
+    seed = run.manifest["seeds"][0]  # noqa: F841 - the query reads it
+    held = run.predictions.query("part == 'holdout' and seed == @seed")
+    row = sample(run, 1)[0][0]
+    columns = contract.table.features
+    public = {p.name: row[p.name] if p.classification in PUBLIC else None for p in columns}
+    about = {
+        "limits": chosen.service.model_dump(),
+        "bins": {p.name: _bins(run.holdout[p.name], p) for p in columns},
+        "shares": {p.name: _shares(run.holdout[p.name], _bins(run.holdout[p.name], p), p) for p in columns},
+        "outputs": np.linspace(0.05, 0.95, 19).round(2).tolist(),
+        "example": {p.name: p.examples[0] if p.examples else public[p.name] for p in columns},
+        "purpose": contract.description.purpose or "",
+        "model": {
+            "name": contract.name or contract.id,
+            "version": version_of(run),
+            "commit": run.manifest["commit"],
+            "target": contract.target.name,
+            **{key: run.metrics[key] for key in ("task", "classes", "threshold", "holdout", "rows")},
+            "contract": yaml.safe_load((run.path / "contract.yaml").read_text(encoding="utf-8")),
+            "card": markdown.render(card(run)),
+        },
+    }
+    if run.metrics["task"] == "regression":
+        # Split conformal prediction: the rank is raised so that the interval keeps its promise on finite samples.
+        errors = np.sort((held["target"] - held["prediction"]).abs().to_numpy())
+        about["interval"] = float(errors[min(len(errors), int(np.ceil(COVERAGE * (len(errors) + 1)))) - 1])
+        about["outputs"] = np.unique(np.quantile(held["prediction"], np.linspace(0.05, 0.95, 19))).tolist()
+    predicted = held["prediction"]
+    if run.metrics["task"] == "multiclass":
+        about["predicted"] = predicted.value_counts(normalize=True).to_dict()
+    else:  # as in a histogram of Prometheus: the share up to each edge
+        about["predicted"] = {edge: float((predicted <= edge).mean()) for edge in about["outputs"]}
+    write_json(target / "serving.json", about)
+    return target
+
+
+class Lock:
+    """The project's uv.lock: which package needs which."""
+
+    def __init__(self, root: Path) -> None:
+        if not (root / "uv.lock").is_file():
+            raise InputError("uv.lock: no such file; 'uv lock' writes it, and the image is built from its pins")
+        packages = tomllib.loads((root / "uv.lock").read_text(encoding="utf-8"))["package"]
+        own = next(p for p in packages if p["source"].keys() & {"editable", "virtual"})
+        self.root, self.needs = root, {p["name"]: [d["name"] for d in p.get("dependencies", [])] for p in packages}
+        self.names = self.needs.keys() - {own["name"]}
+        self.needs[GROUP] = [d["name"] for d in own.get("dev-dependencies", {}).get("serve", [])]
+
+    def closure(self, *roots: str) -> set[str]:
+        """Return the packages that these need, themselves included."""
+        found, todo = set(), list(roots)
+        while todo:
+            if (name := todo.pop()) not in found:
+                found.add(name)
+                todo += self.needs.get(name, [])
+        return found
+
+    def pins(self, *roots: str) -> str:
+        """Return the requirements, with versions and hashes, of what these need."""
+        uv = os.environ.get("UV", "uv")  # 'uv run' says where it is
+        options = "--frozen --no-default-groups --group=serve --no-emit-project --no-annotate --no-header"
+        wanted, text = self.closure(*roots), _run([uv, "export", *options.split()], self.root).stdout
+        pins = re.findall(r"^[\w.-]+.*(?:\n +.*)*", text, re.MULTILINE)
+        return "\n".join(pin for pin in pins if normal(re.split(r"[^\w.-]", pin)[0]) in wanted) + "\n"
+
+
+def normal(name: str) -> str:
+    """Spell a package's name as the lock does."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def prove(run: Run, work: Path, lock: Lock) -> list[str]:
+    """Score holdout rows with only the image's packages importable; return what those need beside the serve group.
+
+    Raises
+    ------
+    InputError
+        The model needs a package that is not in the lock, or predicts otherwise than in training.
+    """
+    records, expected = sample(run, 200)
+    (work / "sample.json").write_text(json.dumps(records), encoding="utf-8")
+    modules: dict[str, list[str]] = {}
+    for module, owners in packages_distributions().items():
+        for owner in owners:
+            modules.setdefault(normal(owner), []).append(module)
+    extra: list[str] = []
+    while True:
+        hidden = [m for name in lock.names - lock.closure(GROUP, *extra) for m in modules.get(name, [])]
+        done = _run([sys.executable, "-c", PROOF.format(package=PACKAGE), json.dumps(hidden)], work, check=False)
+        if done.returncode == 0:
+            break
+        # What could not be imported, by user code or for a type that models.py must see to trust.
+        gone = re.search(r"(?:No module named '|: holds )(\w+)", done.stderr)
+        needed = next((name for name, found in modules.items() if gone and gone[1] in found), None)
+        if needed is None or needed in lock.closure(GROUP, *extra):
+            raise InputError(f"the packed model does not run: {(done.stderr.strip().splitlines() or ['?'])[-1][:300]}")
+        extra.append(needed)
+    (work / "sample.json").unlink()
+    if (worst := difference(json.loads(done.stdout.splitlines()[-1]), expected)) > TOLERANCE:
+        raise InputError(f"the packed model predicts otherwise than the run: largest difference {worst:.2g}")
+    return extra
+
+
+def build(path: Path, image: str | None = None, engine: str = "auto", root: Path = Path()) -> dict[str, str]:
+    """Build the bento of a run and, where there is an engine, its image.
+
+    Parameters
+    ----------
+    path : the run
+    image : the image's name; the bento's own tag by default
+    engine : ``docker``, ``podman``, ``buildah``, ``none``, or ``auto`` for the first that is there
+    root : the project, for its lock
+
+    Returns
+    -------
+    ``bento`` (its tag), ``path`` (its folder) and, when one was built, ``image``.
+    """
+    run, lock, number = Run(path), Lock(root), version_of(Run(path))
+    chosen = next((e for e in ENGINES if shutil.which(e)), "none") if engine == "auto" else engine
+    if chosen not in (*ENGINES, "none"):
+        raise InputError(f"--engine {engine}: not known; choose auto, none, {', '.join(ENGINES)}")
+    if chosen != "none" and not shutil.which(chosen):
+        raise InputError(f"--engine {chosen}: not installed; install it, or choose another")
+    tag = f"{PACKAGE.replace('_', '-')}:{number}"
+    with tempfile.TemporaryDirectory(prefix="ml-package-") as temporary:
+        work = Path(temporary)
+        stage(run, work / "run")
+        own = Path(__file__).parents[1]
+        shutil.copytree(own, work / PACKAGE, ignore=shutil.ignore_patterns("__pycache__", "Containerfile"))
+        recipe = (own / "pipeline" / "Containerfile").read_text(encoding="utf-8")
+        recipe = recipe.replace("python:3.11-slim", BASE).replace("ARG PACKAGE", f"ARG PACKAGE={PACKAGE}")
+        (work / "Containerfile").write_text(recipe, encoding="utf-8")
+        (work / "requirements.txt").write_text(lock.pins(GROUP, *prove(run, work, lock)), encoding="utf-8")
+        (work / "README.md").write_text(markdown.render(card(run)), encoding="utf-8")
+        options = {
+            "service": f"{PACKAGE}.service:Service",
+            "labels": {"commit": run.manifest["commit"] or "none", "contract": run.manifest["contract"]},
+            "python": {"requirements_txt": "./requirements.txt", "lock_packages": False},
+            "include": ["**"],
+        }
+        (work / "bentofile.yaml").write_text(yaml.safe_dump(options), encoding="utf-8")
+        bentoml = _bentoml()
+        _run([*bentoml, "delete", "--yes", tag], work, check=False)  # the same run again makes the same bento
+        _run([*bentoml, "build", "--version", number, "."], work)
+    folder = Path(os.environ.get("BENTOML_HOME", "~/bentoml")).expanduser() / "bentos" / tag.replace(":", "/")
+    found = {"bento": tag, "path": str(folder)}
+    return found if chosen == "none" else found | {"image": _image(folder, image or tag, chosen, run)}
+
+
+def _image(bento: Path, name: str, engine: str, run: Run) -> str:
+    labels = {
+        "org.opencontainers.image.title": PACKAGE,
+        "org.opencontainers.image.version": version_of(run),
+        "org.opencontainers.image.revision": run.manifest["commit"] or "none",
+        "ml.contract.sha256": run.manifest["contract"],
+        "ml.metrics": json.dumps(
+            {metric: round(found["value"], 6) for metric, found in run.metrics["holdout"].items()}
+        ),
+        "ml.sbom": "/bento/src/requirements.txt; a release attests a full one beside the image",
+    }
+    # One time stamp for all files makes the same layers of the same files; OCI's own format knows no HEALTHCHECK.
+    same = (
+        [f"--timestamp={run.manifest['commit_time'] or 0}", "--format=docker", "--layers"] if engine != "docker" else []
+    )
+    options = [*same, *(f"--label={key}={value}" for key, value in labels.items())]
+    _run([engine, "build", *options, "--tag", name, "--file", "src/Containerfile", "."], bento)
+    return name
+
+
+def serve(path: Path, port: int, reload: bool = False) -> int:
+    """Serve a run on this machine, as its bento would; return the server's exit status."""
+    with tempfile.TemporaryDirectory(prefix="ml-serve-") as temporary:
+        env = os.environ | {"ML_STAGED": str(stage(Run(path), Path(temporary) / "run")), "BENTOML_DO_NOT_TRACK": "True"}
+        command = [*_bentoml(), "serve", f"{PACKAGE}.service:Service", "--host=127.0.0.1", f"--port={port}"]
+        server = subprocess.Popen([*command, *["--reload"] * reload], cwd=Path(__file__).parents[2], env=env)
+        signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+        while True:
+            try:
+                return server.wait()
+            except KeyboardInterrupt:
+                continue  # the server got it as well and is finishing its requests
+
+
+def _bentoml() -> list[str]:
+    if not find_spec("bentoml"):
+        raise InputError("bentoml is not installed; 'uv sync --group serve' installs it")
+    return [sys.executable, "-m", "bentoml"]
+
+
+def _run(command: list[str], where: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    env = os.environ | {"PYTHONPATH": str(where), "BENTOML_DO_NOT_TRACK": "True"}
+    try:
+        done = subprocess.run(command, cwd=where, env=env, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise InputError(f"'{command[0]}' is not installed; install it, or choose another --engine") from None
+    if check and done.returncode:
+        last = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()][-3:]
+        raise InputError(f"'{' '.join(command[:4])}' failed: {' | '.join(last)[:600]}")
+    return done

@@ -1,0 +1,140 @@
+"""Predictions as they leave the project: one scorer for ``ml predict`` and for the service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import contract, models, rules, tables
+from .errors import InputError
+from .odcs import SchemaObject
+from .runs import read_json
+
+
+class Scorer:
+    """A run, ready to answer: the model, its contract, and what its predictions mean."""
+
+    def __init__(self, run: Path) -> None:
+        self.contract = contract.load(run / "contract.yaml")
+        self.metrics = read_json(run / "metrics.json")
+        self.model = models.load(run / "model.skops")
+        self.task: str = self.metrics["task"]
+        self.threshold: float | None = self.metrics.get("threshold")
+        self.classes: list[Any] = self.metrics["classes"]
+
+    def score(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+        """Predict typed rows.
+
+        Returns
+        -------
+        By column: ``prediction`` (most probable class, or value) for each row; for a binary target also ``probability``
+        of the positive class and ``decision`` (the class that costs least), for a multiclass one ``p_<class>``.
+
+        Raises
+        ------
+        ValueError
+            The model cannot compute with a row, for example because a number overflows inside.
+        """
+        if self.task == "regression":
+            answer = {"prediction": np.asarray(self.model.predict(frame), dtype="float64")}
+            numbers = answer["prediction"]
+        else:
+            numbers = np.zeros((len(frame), len(self.classes)))  # the training rows may have lacked a rare class
+            numbers[:, self.model.classes_] = self.model.predict_proba(frame)
+            answer = self._classes(numbers)
+        if not np.isfinite(numbers).all():
+            raise ValueError("the prediction is not a finite number")
+        return answer
+
+    def _classes(self, p: np.ndarray) -> dict[str, np.ndarray]:
+        labels = np.asarray(self.classes, dtype=object)
+        if self.task == "multiclass":
+            return {"prediction": labels[p.argmax(axis=1)]} | {f"p_{c}": p[:, i] for i, c in enumerate(self.classes)}
+        positive = p[:, 1]
+        chosen = (positive >= (0.5 if self.threshold is None else self.threshold)).astype(int)
+        likely = (positive >= 0.5).astype(int)
+        return {"prediction": labels[likely], "probability": positive, "decision": labels[chosen]}
+
+
+def predict(table: Path, out: Path, run: Path, chunk: int = 50_000) -> int:
+    """Score a table in bounded memory.
+
+    Parameters
+    ----------
+    table : CSV or Parquet file shaped like the contract's table; the target may be absent
+    out : where the predictions go, with the id first; Parquet, or CSV when the name ends so
+    run : the run whose model predicts
+    chunk : rows in memory at a time
+
+    Returns
+    -------
+    How many rows were scored.
+
+    Raises
+    ------
+    InputError
+        The table is missing or breaks the contract. Then ``out`` is as it was.
+    """
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    scorer = Scorer(run)
+    obj = _rows_only(scorer.contract.table)
+    absent = [p.name for p in obj.properties if p.role is not None]
+    features = [p.name for p in obj.features]
+    scored, writer, work = 0, None, out.with_name(f".{out.name}.part")
+    try:
+        for raw in _chunks(table, obj, chunk):
+            frame, mistyped = tables.cast(raw, obj, str(table), absent)
+            if broken := rules.check(frame, obj, mistyped):
+                where = f"{table}, counting from row {scored + 1:,}"
+                raise InputError(f"{where}: {broken[0]}; see all with 'ml validate {table}'")
+            ids = {obj.id: frame[obj.id]} if obj.id in frame else {}
+            part = pd.DataFrame(ids | scorer.score(frame[features]))
+            if writer is None:
+                out.parent.mkdir(parents=True, exist_ok=True)
+                schema = pa.Schema.from_pandas(part, preserve_index=False)
+                writer = (pa.csv.CSVWriter if out.suffix == ".csv" else pa.parquet.ParquetWriter)(work, schema)
+            writer.write_table(pa.Table.from_pandas(part, schema, preserve_index=False))
+            scored += len(frame)
+        if writer is None:
+            raise InputError(f"{table}: has no rows")
+        writer.close()
+        work.replace(out)
+    finally:
+        work.unlink(missing_ok=True)
+    return scored
+
+
+def _chunks(path: Path, obj: SchemaObject, rows: int) -> Iterator[pd.DataFrame]:
+    import pyarrow.parquet
+
+    try:
+        if path.suffix in (".parquet", ".pq"):
+            with pyarrow.parquet.ParquetFile(path) as file:
+                yield from (batch.to_pandas() for batch in file.iter_batches(rows))
+            return
+        # As text, so that a value which is not a number is found and named, wherever in the file it stands.
+        with pd.read_csv(path, dtype="str", chunksize=rows, **tables.csv_options(obj)) as reader:
+            yield from (tables.with_points(part, obj) for part in reader if len(part))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; name a CSV or Parquet file shaped like the contract's table") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({type(error).__name__}: {str(error)[:200]})") from None
+
+
+def _rows_only(obj: SchemaObject) -> SchemaObject:
+    """The rules that one row can break alone, as in a request: nothing of uniqueness, counts or shares."""
+    columns = [
+        p.model_copy(
+            update={"unique": False, "primaryKey": False, "required": p.required or p.primaryKey, "quality": []}
+        )
+        for p in obj.properties
+    ]
+    quality = [q for q in obj.quality if q.type == "sql"]
+    return obj.model_copy(update={"properties": columns, "quality": quality})

@@ -1,0 +1,262 @@
+"""Requests through the contract: a pydantic model built from ``contract.yaml``, and refusals that say what to mend."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
+from pydantic_core import PydanticCustomError, from_json
+
+from .errors import Refusal, did_you_mean
+from .odcs import COMPARISON, TEMPORAL, Property, SchemaObject
+from .rules import BOUNDS, COMPARE, PUBLIC, naive
+
+SHOWN = 100
+INT64 = (-(2**63), 2**63 - 1)
+Problem = dict[str, Any]
+LIMITS = dict(zip(BOUNDS, ("ge", "le", "gt", "lt"), strict=True))
+PYTHON = {"string": str, "integer": int, "number": float, "boolean": bool, "date": datetime, "timestamp": datetime}
+JSON = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
+ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
+RULES = {  # pydantic's names → the contract's; what is not here is a wrong type
+    "greater_than_equal": "minimum",
+    "less_than_equal": "maximum",
+    "greater_than": "exclusiveMinimum",
+    "less_than": "exclusiveMaximum",
+    "string_too_short": "minLength",
+    "string_too_long": "maxLength",
+    "finite_number": "finite",
+    "extra_forbidden": "unknown column",
+    "missing": "missing column",
+} | {rule: rule for rule in ("pattern", "multipleOf", "enum")}
+
+
+def record_model(obj: SchemaObject) -> type[BaseModel]:
+    """Build the model of one record: every feature, and the id for those who want it back.
+
+    Every feature must be named, so that a misspelt column never passes as a missing value; where the column is not
+    ``required`` its value may be null.
+    """
+    fields: dict[str, Any] = {f"f{i}": (_annotation(p), _field(p)) for i, p in enumerate(obj.features)}
+    if obj.id:
+        prop = obj.column(obj.id)
+        fields["id"] = (_annotation(prop.model_copy(update={"required": False})), _field(prop, default=None))
+    return create_model("Record", __config__=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False), **fields)
+
+
+def _field(prop: Property, **more: Any) -> Any:
+    schema: dict[str, Any] = {"enum": [a.value for a in prop.enum] + [None] * (not prop.required)} if prop.enum else {}
+    schema |= (
+        {"format": {"timestamp": "date-time"}.get(prop.logicalType, "date")} if prop.logicalType in TEMPORAL else {}
+    )
+    schema |= {"pattern": prop.logicalTypeOptions.pattern} if prop.logicalTypeOptions.pattern else {}
+    return Field(alias=prop.name, title=prop.name, description=prop.description, json_schema_extra=schema, **more)
+
+
+def _annotation(prop: Property) -> Any:
+    """The column's type and rules. Numbers and lengths are checked by pydantic's own core, the rest by functions."""
+    options, kind = prop.logicalTypeOptions, prop.logicalType
+    bounds: dict[str, Any] = {LIMITS[k]: getattr(options, k) for k in LIMITS if getattr(options, k) is not None}
+    checks: list[Any] = []
+    first: list[Any] = []  # runs before pydantic looks at the type
+    if kind in TEMPORAL:
+        first = [BeforeValidator(partial(_time, prop))]
+        bounds = {key: naive(bound).to_pydatetime() for key, bound in bounds.items()}
+    if kind == "integer":  # an int64 column holds no more, and pydantic compares an integer with whole bounds only
+        first = [BeforeValidator(_whole)]
+        bounds = {key: int(np.ceil(b) if key in ("ge", "lt") else np.floor(b)) for key, b in bounds.items()}
+        bounds |= {"ge": max(bounds.get("ge", INT64[0]), INT64[0]), "le": min(bounds.get("le", INT64[1]), INT64[1])}
+    if options.minLength is not None or options.maxLength is not None:
+        bounds = {"min_length": options.minLength, "max_length": options.maxLength}
+    checks += [Field(**bounds)] if bounds else []
+    if options.pattern is not None:
+        checks.append(_rule("pattern", f"must match {options.pattern}", re.compile(options.pattern).search))
+    if (step := options.multipleOf) is not None:
+        checks.append(
+            _rule("multipleOf", f"must be a multiple of {step:g}", lambda v: abs(v / step - round(v / step)) <= 1e-9)
+        )
+    if prop.enum is not None:
+        allowed = [a.value for a in prop.enum]
+        shown = ", ".join(map(repr, allowed[:20])) + ", …" * (len(allowed) > 20)
+        checks.append(_rule("enum", f"must be one of {shown}", allowed.__contains__))
+    checks += first
+    typed: Any = Annotated[(PYTHON[kind], *checks)] if checks else PYTHON[kind]
+    return typed if prop.required else typed | None
+
+
+def _rule(rule: str, text: str, holds: Callable[[Any], Any]) -> AfterValidator:
+    def check(value: Any) -> Any:
+        if not holds(value):
+            raise PydanticCustomError(rule, "{text}", {"text": text})
+        return value
+
+    return AfterValidator(check)
+
+
+def _whole(value: Any) -> Any:
+    """3.0 is an integer to JSON Schema and to pandas; 3.5, "3" and true are not."""
+    return int(value) if type(value) is float and value.is_integer() else value
+
+
+def _time(prop: Property, value: Any) -> Any:
+    """Read a date as ``tables`` does: the contract's format, else ISO; a zone becomes UTC."""
+    if value is None:
+        return None
+    form = prop.date_format
+    try:
+        if not isinstance(value, str) or not (form or ISO.fullmatch(value)):
+            raise ValueError
+        stamp = datetime.strptime(value, form) if form else datetime.fromisoformat(value)
+        stamp = stamp.astimezone(UTC).replace(tzinfo=None) if stamp.tzinfo else stamp
+        if prop.logicalType == "date" and stamp != datetime(stamp.year, stamp.month, stamp.day):
+            raise ValueError
+    except (ValueError, OverflowError):
+        shape = prop.logicalTypeOptions.format or (
+            "2026-01-31" if prop.logicalType == "date" else "2026-01-31T12:00:00Z"
+        )
+        text = {"text": f"must be a {prop.logicalType} such as {shape}"}
+        raise PydanticCustomError("type", "{text}", text) from None
+    return stamp
+
+
+class Door:
+    """The contract's door for requests: JSON in; checked rows, or a ``Refusal``, out."""
+
+    def __init__(self, obj: SchemaObject, max_records: int = 1000) -> None:
+        self.model, self.features, self.max_records = record_model(obj), obj.features, max_records
+        self._columns = {p.name: p for p in obj.properties if p.role in (None, "id")}
+        self._records: TypeAdapter[list[BaseModel]] = TypeAdapter(list[self.model])  # type: ignore[name-defined]
+        self._cells: dict[str, TypeAdapter[Any]] = {p.name: TypeAdapter(_annotation(p)) for p in obj.features}
+        self._fields = {p.name: f"f{i}" for i, p in enumerate(obj.features)}
+        self._comparisons = _comparisons(obj)
+
+    def read(self, body: bytes) -> list[BaseModel]:
+        """Read ``{"records": [{…}, …]}``, a list of records, one bare record, or ``{"columns": {"a": [1, 2]}}``."""
+        try:
+            records = _unwrap(from_json(body))
+        except ValueError as error:
+            raise Refusal(400, f"the body is not valid JSON: {str(error)[:200]}") from None
+        if not records:
+            raise Refusal(422, "no records: send at least one")
+        if len(records) > self.max_records:
+            raise Refusal(413, f"{len(records):,} records in one request; at most {self.max_records:,} are taken")
+        try:
+            rows = self._records.validate_python(records)
+        except ValidationError as refused:
+            errors = refused.errors(include_url=False)
+            broken = {e["loc"][:2] for e in errors}
+            across = self._across_raw(records, broken) if self._comparisons else []
+            raise Refusal(
+                422, "", [self._problem(e) for e in errors[:SHOWN]] + across, len(errors) + len(across)
+            ) from None
+        if problems := [p for i, row in enumerate(rows) for p in self._across(i, row.__dict__, self._fields)]:
+            raise Refusal(422, "", problems[:SHOWN], len(problems))
+        return rows
+
+    def cells(self, rows: list[BaseModel]) -> list[list[Any]]:
+        """Turn checked rows into one list of values a feature."""
+        return [
+            list(c) for _, c in zip(self.features, zip(*(r.__dict__.values() for r in rows), strict=True), strict=False)
+        ]
+
+    def frame(self, cells: list[list[Any]]) -> pd.DataFrame:
+        """Give checked cells the dtypes that ``tables.cast`` gives a file, without its search for bad values."""
+        return pd.DataFrame({p.name: _column(c, p) for p, c in zip(self.features, cells, strict=True)}, copy=False)
+
+    def _problem(self, error: Any) -> Problem:
+        """Describe one problem. A value is echoed only where the contract calls its column public."""
+        row, value, rule = error["loc"][0], error["input"], RULES.get(error["type"], "type")
+        column = str(error["loc"][1])[:80] if len(error["loc"]) > 1 else None
+        where, kind = f"records[{row}]" + (f".{column}" if column else ""), JSON.get(type(value), "null")
+        found: Problem = {"row": row, "column": column, "rule": rule, "message": f"{where} is missing"}
+        if rule == "missing column":
+            return found
+        text = "must be an object with one key a column" if column is None else error["msg"]
+        if rule == "unknown column":
+            text = f"is no column of the contract{did_you_mean(column or '', self._columns)}"
+        elif value is None and column:
+            found["rule"], text = "required", "must not be null"
+        public = column in self._columns and self._columns[column].classification in PUBLIC
+        got = f", not {kind}" + (f" {value!r}"[:60] if public and isinstance(value, str | int | float) else "")
+        text = text.replace("Input should be", "must be").replace("String should", "must")
+        return found | {"message": f"{where} {text}{got if rule != 'unknown column' else ''}", "type": kind}
+
+    def _across(self, row: int, values: dict[str, Any], keys: dict[str, str]) -> list[Problem]:
+        """Comparisons of two columns, in SQL's three-valued logic: an unknown side breaks nothing."""
+        found = []
+        for name, left, sign, right in self._comparisons:
+            sides = [side if isinstance(side, float) else values.get(keys[side]) for side in (left, right)]
+            if None not in sides and not COMPARE[sign](*sides):
+                columns = [side for side in (left, right) if not isinstance(side, float)]
+                text = f"records[{row}]: {left} {sign} {right} does not hold"
+                found.append({"row": row, "column": columns[0], "columns": columns, "rule": name, "message": text})
+        return found
+
+    def _across_raw(self, records: list[Any], broken: set[Any]) -> list[Problem]:
+        """The same where other columns are bad, so that a client hears of everything at once."""
+        found: list[Problem] = []
+        for i, record in enumerate(records):
+            good = [n for n in self._cells if (i, n) not in broken and (i,) not in broken]
+            values = {n: self._cells[n].validate_python(record[n], strict=True) for n in good}
+            found += self._across(i, values, {n: n for n in self._cells}) if len(found) < SHOWN else []
+        return found
+
+
+def _unwrap(document: Any) -> list[Any]:
+    for key in ("records", "columns"):
+        if isinstance(document, dict) and isinstance(document.get(key), list | dict):
+            if len(document) > 1:
+                raise Refusal(422, f"'{key}' stands alone; there are {len(document) - 1} other keys beside it")
+            document = _rows(document[key]) if key == "columns" else document[key]
+            break
+    if isinstance(document, list):
+        return document
+    if isinstance(document, dict):
+        return [document] if document else []
+    raise Refusal(422, f'send {{"records": [{{…}}, …]}}; the body is of type {JSON.get(type(document), "null")}')
+
+
+def _rows(columns: Any) -> list[dict[str, Any]]:
+    if not isinstance(columns, dict) or not all(isinstance(values, list) for values in columns.values()):
+        raise Refusal(422, "'columns' must map each column to a list of values")
+    lengths = {name[:80]: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise Refusal(422, f"'columns' differ in length: {dict(list(lengths.items())[:20])}")
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _comparisons(obj: SchemaObject) -> list[tuple[str, Any, str, Any]]:
+    """The rules across columns of which a request has both sides; one on the target is for tables alone."""
+    known, absent = {p.name for p in obj.features}, {p.name for p in obj.properties if p.role}
+    found = []
+    for quality in obj.quality:
+        match = COMPARISON.match(quality.query or "") if quality.type == "sql" else None
+        sides = [s if s in known else float(s) for s in match.group(1, 3) if s not in absent] if match else []
+        if match and len(sides) == 2:
+            name = quality.name or "{} {} {}".format(*match.group(1, 2, 3))
+            found.append((name, sides[0], match["op"], sides[1]))
+    return found
+
+
+def _column(values: list[Any], prop: Property) -> Any:
+    if prop.logicalType == "string":
+        return pd.array(values, dtype="str")
+    if prop.logicalType in TEMPORAL:
+        return np.array(values, dtype="datetime64[us]")
+    dtype = {"integer": "int64", "boolean": "bool"}.get(prop.logicalType, "float64") if prop.required else "float64"
+    return np.array(values, dtype=dtype)

@@ -1,0 +1,281 @@
+"""What a reviewer reads. The first screen decides: the verdict, the gates, and what is odd. The rest is folded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import charts, checks, metrics, params
+from .blocks import Block, Code, Items, Report, Section, Table, Text, interval, money, number
+from .runs import Run
+
+SIGNS = {"better": "✅", "same": "✅", "worse": "❌", "unclear": "❔", "not-comparable": "⚪"}
+GATES = {"pass": "✅", "fail": "❌"}
+OFTEN = 0.3  # missing
+METRICS = "lrrll"
+
+
+def review(comparison: dict[str, Any], baseline: Run, candidate: Run) -> Report:
+    """Lay out the comparison of two runs; ``comparison["changes"]`` says what changed between them."""
+    changes = comparison["changes"]
+    if not comparison["metrics"]:
+        return alone(candidate, comparison["reason"], baseline, changes)
+    results, currency = comparison["metrics"], comparison["currency"] or ""
+    percent = f"{100 * comparison['confidence']:g} %"
+    sides_named = [f"main {_commit(baseline)}", f"this branch {_commit(candidate)}"]
+    head = ["metric", *sides_named, f"difference ({percent} CI)", "gate"]
+    gated = {name: r for name, r in results.items() if r["gate"]}
+    decisive, other = gated or results, {name: r for name, r in results.items() if gated and not r["gate"]}
+    blocks: list[Block] = [
+        Table("Metrics that decide", METRICS, head, [_row(n, r, currency) for n, r in decisive.items()]),
+        Text(f"{comparison['reason'][:1].upper()}{comparison['reason'][1:]}. {_detectable(decisive, currency)}"),
+    ]
+    odd = noticed(candidate, baseline)
+    if odd:
+        blocks.append(Items(odd))
+    blocks.append(Text(_standing(comparison, candidate, changes)))
+    at_once, folded = _slices(comparison["slices"], currency)
+    blocks += [*at_once, Text(_summary(changes)), *folded]
+    if other:
+        rows = [_row(name, r, currency) for name, r in other.items()]
+        blocks.append(Section("Other metrics", [Table("Other metrics", METRICS, [*head[:4], "verdict"], rows)]))
+    blocks += _changes(changes)
+    blocks.append(_charts({"main": baseline, "this branch": candidate}))
+    blocks.append(Section("How this was judged", [Items(_method(comparison, candidate))]))
+    verdict = comparison["verdict"]
+    # Too good to be true is good by every metric: the first line must not hide what the checks ask.
+    doubt = ", but ⚠️ see below" if verdict == "better" and _asked(candidate, baseline) else ""
+    money_words = _costs(results.get("cost"), currency, percent)
+    return Report(f"Model review: {verdict} {SIGNS[verdict]}{doubt}{money_words}", blocks)
+
+
+def alone(candidate: Run, why: str, baseline: Run | None = None, changes: dict[str, Any] | None = None) -> Report:
+    """Lay out a run that has nothing to be compared with."""
+    found = candidate.metrics
+    blocks: list[Block] = [Text(f"{why[:1].upper()}{why[1:].rstrip('.')}."), measured(candidate)]
+    blocks.append(Text(f"{found['rows']['train']:,} rows to train on, {found['rows']['holdout']:,} to judge."))
+    odd = noticed(candidate, baseline)
+    if odd:
+        blocks.append(Items(odd))
+    blocks += _changes(changes) if changes else []
+    blocks.append(_charts({"this branch": candidate}))
+    return Report(f"Model review: not-comparable {SIGNS['not-comparable']}", blocks)
+
+
+def failed(step: str, log: str) -> Report:
+    """Lay out a review that could not be finished: which step failed, and its last useful lines."""
+    tail = [line for line in log.splitlines() if line.strip()][-25:]
+    return Report(f"Model review: failed ❌ in {step}", [Text("The last lines it printed:"), Code(tail)])
+
+
+def measured(run: Run) -> Table:
+    """Return a run's metrics with their intervals."""
+    chosen = params.load(run.path / "params.yaml")
+    currency, found = chosen.costs.currency if chosen.costs else "", run.metrics
+    head = ["metric", f"this run {_commit(run)}", f"{100 * found['confidence']:g} % CI"]
+    labels = metrics.labels(found["task"])
+    names = [n for n in labels if n in found["holdout"]] + [n for n in found["holdout"] if n not in labels]
+    rows = [
+        [str(labels.get(n, n)), _value(n, m["value"], currency), interval(m["low"], m["high"])]
+        for n, m in ((name, found["holdout"][name]) for name in names)
+    ]
+    return Table("Metrics on the holdout", "lrl", head, rows)
+
+
+def sides(runs: dict[str, Run]) -> list[charts.Side]:
+    """Return what each run said of its holdout rows, for charts."""
+    found = []
+    for name, run in runs.items():
+        part, classes = run.predictions, [str(c) for c in run.metrics["classes"]]
+        rows = part[(part["part"] == "holdout") & (part["seed"] == run.manifest["seeds"][0])]
+        if run.metrics["task"] == "multiclass":
+            p = rows[[f"p_{c}" for c in classes]].to_numpy("float64")
+            y = pd.Categorical(rows["target"].astype("str"), categories=classes).codes
+        else:
+            p, y = rows["prediction"].to_numpy("float64"), rows["target"].to_numpy("float64")
+        found.append(charts.Side(name, np.asarray(y), p, run.metrics["threshold"]))
+    return found
+
+
+def _costs(cost: dict[str, Any] | None, currency: str, percent: str) -> str:
+    if cost is None or cost["verdict"] not in ("worse", "better"):
+        return ""
+    low, high = sorted((abs(cost["low"]), abs(cost["high"])))
+    more = "costs" if cost["difference"] > 0 else "saves"
+    shown = [money(abs(v), currency) for v in (cost["difference"], low, high)]
+    return f", {more} {shown[0]}{' more' if more == 'costs' else ''} per case ({percent} CI {shown[1]} to {shown[2]})"
+
+
+def _value(name: str, value: float, currency: str, signed: bool = False) -> str:
+    return money(value, currency, signed) if name == "cost" else number(value, signed)
+
+
+def _row(name: str, result: dict[str, Any], currency: str) -> list[str]:
+    moved = [_value(name, result[key], currency, signed=True) for key in ("difference", "low", "high")]
+    gate = result["verdict"]
+    if result["gate"]:
+        allowed = "≥ −" if result["sign"] > 0 else "≤ +"
+        gate = f"{GATES[result['gate']]} {result['verdict']}, {allowed}{_value(name, result['margin'], currency)}"
+    values = [_value(name, result[key], currency) for key in ("baseline", "candidate")]
+    return [f"{result['label']} {result['arrow']}", *values, f"{moved[0]} ({moved[1]} to {moved[2]})", gate]
+
+
+def _detectable(results: dict[str, dict[str, Any]], currency: str) -> str:
+    seen = [f"{_value(name, r['detectable'], currency)} in {r['label']}" for name, r in results.items()]
+    return f"These rows can see a change of {', '.join(seen)}."
+
+
+def _commit(run: Run) -> str:
+    edited = "+" if run.manifest["uncommitted_changes"] else ""
+    return str(run.manifest.get("head") or run.manifest["commit"] or "")[:7] + edited
+
+
+def _standing(comparison: dict[str, Any], candidate: Run, changes: dict[str, Any]) -> str:
+    rows, trained = comparison["rows"], candidate.metrics["rows"]
+    columns = len(candidate.holdout.columns) - 1
+    text = f"Data contract ✅ {sum(trained.values()):,} rows, {columns} feature columns; contract.yaml: "
+    text += f"{_contract(changes['contract'])}. Compared on {rows['compared']:,} rows that both kept from training."
+    moved = {
+        "only_baseline": "only main has",
+        "only_candidate": "only this branch has",
+        "target_changed": "whose target changed",
+    }
+    left = [f"{rows[key]:,} {words}" for key, words in moved.items() if rows[key]]
+    return text + (f" Left out: {', '.join(left)}." if left else "")
+
+
+def _contract(changes: list[dict[str, str]]) -> str:
+    if not changes:
+        return "no change"
+    for who, words in (("requests", "for who sends requests"), ("deliveries", "for who delivers data")):
+        broken = [c for c in changes if c[who] == "breaking"]
+        if broken and len(changes) > 1:
+            return f"{len(changes)} changes, ⚠️ {len(broken)} of them breaking {words}, first {_change(broken[0])}"
+    worst = {changes[0][who] for who in ("requests", "deliveries")}
+    verdict = "⚠️ breaking" if "breaking" in worst else "compatible"
+    return f"{_change(changes[0])} ({verdict})" if len(changes) == 1 else f"{len(changes)} changes, all compatible"
+
+
+def _change(change: dict[str, str]) -> str:
+    return f"{change['field']} {change['old'][:40]} → {change['new'][:40]}"
+
+
+def noticed(run: Run, baseline: Run | None = None) -> list[str]:
+    """What a careful colleague would ask about."""
+    found, said = run.metrics, _asked(run, baseline)
+    high = sorted(((share, name) for name, share in found["missing"].items() if share > OFTEN), reverse=True)
+    if high:
+        more = f" and {len(high) - 5} more columns" if len(high) > 5 else ""
+        said.append("Often missing: " + ", ".join(f"{n[:60]} {s:.0%}" for s, n in high[:5]) + more + ".")
+    return [f"⚠️ {sentence}" for sentence in [*said, *found.get("warnings", [])]]
+
+
+def _asked(run: Run, baseline: Run | None) -> list[str]:
+    found = run.metrics.get("checks")
+    return checks.fired(found, baseline.metrics.get("checks") if baseline else None) if found else []
+
+
+def _slices(found: dict[str, Any], currency: str) -> tuple[list[Block], list[Block]]:
+    """The slices whose difference survives the correction: the worst three at once, the others folded."""
+    if not found["shown"]:
+        return [Text(f"Slices: of {found['judged']:,} none differs beyond chance.")], []
+    head = ["slice", "metric", "rows", "main", "this branch", ""]
+    rows = [
+        [
+            f"{s['column']}: {s['slice']}",
+            s["label"],
+            f"{s['rows']:,}",
+            *(_value(s["metric"], s[key], currency) for key in ("baseline", "candidate")),
+            f"{'❌' if s['verdict'] == 'worse' else '✅'} {s['verdict']}",
+        ]
+        for s in sorted(found["shown"], key=lambda s: s["verdict"] != "worse")
+    ]
+    title = f"Slices: {found['sure']:,} of {found['judged']:,} changed beyond chance, corrected for their number"
+    first = min(3, sum(s["verdict"] == "worse" for s in found["shown"]))
+    at_once: Block = Table(title, "llrrrl", head, rows[:first]) if first else Text(f"{title}; none got worse.")
+    rest = "Other slices" if first else "Changed slices"
+    return [at_once], [Section(rest, [Table(rest, "llrrrl", head, rows[first:])])] if rows[first:] else []
+
+
+def _summary(changes: dict[str, Any]) -> str:
+    data = changes["data"] or {}
+    counts = {
+        ("param", "params"): len(changes["params"]),
+        ("field of the contract", "fields of the contract"): len(changes["contract"]),
+        ("row of data", "rows of data"): sum(data.get(key, 0) for key in ("added", "removed", "changed")),
+        ("file", "files"): len(changes["code"]),
+        ("library", "libraries"): len(changes["libraries"]),
+    }
+    said = [f"{count:,} {words[count > 1]}" for words, count in counts.items() if count]
+    return f"Changed: {', '.join(said) or 'nothing that is tracked'}."
+
+
+def _changes(changes: dict[str, Any]) -> list[Block]:
+    """One fold for each kind of change that there is."""
+    arrow = ["", "main", "this branch"]
+
+    def pairs(title: str, found: list[dict[str, Any]]) -> list[Block]:
+        rows = [[str(c["key"]), *("–" if c[k] is None else str(c[k]) for k in ("old", "new"))] for c in found]
+        return [Section(f"{title} ({len(rows)})", [Table(title, "lll", arrow, rows)])] if rows else []
+
+    blocks = pairs("Changed params", changes["params"])
+    if changes["contract"]:
+        head = ["field", "main", "this branch", "for who sends requests", "for who delivers data"]
+        rows = [[c["field"], c["old"], c["new"], c["requests"], c["deliveries"]] for c in changes["contract"]]
+        rows.sort(key=lambda row: "breaking" not in row[3:])
+        blocks.append(Section(f"Changed contract ({len(rows)})", [Table("Changed contract", "lllll", head, rows)]))
+    blocks += _data(changes["data"])
+    if changes["code"]:
+        rows = [[c["file"], f"+{c['plus']}", f"−{c['minus']}"] for c in changes["code"]]
+        table = Table("Changed files", "lrr", ["file", "lines added", "lines removed"], rows)
+        blocks.append(Section(f"Changed files ({len(rows)})", [table]))
+    blocks += pairs("Changed libraries", changes["libraries"])
+    rows = [
+        [c["column"], *("–" if c[k] is None else f"{c[k]:.3f}" for k in ("baseline", "candidate"))]
+        for c in changes["importance"]
+    ]
+    lost = Table("Overall metric lost when a column is shuffled", "lrr", ["column", *arrow[1:]], rows)
+    seconds, size = changes["size"]["seconds"], changes["size"]["model_bytes"]
+    cost = [
+        ["training, seconds", *(f"{s:,.1f}" for s in seconds)],
+        ["model, kB", *(f"{b / 1000:,.0f}" for b in size)],
+    ]
+    blocks.append(Section("What the model looks at, and what it takes", [lost, Table("Effort", "lrr", arrow, cost)]))
+    return blocks
+
+
+def _data(data: dict[str, Any] | None) -> list[Block]:
+    if not data or not (data["added"] or data["removed"] or data["changed"]):
+        return []
+    text = f"{data['rows'][0]:,} → {data['rows'][1]:,} rows: {data['added']:,} added, {data['removed']:,} removed, "
+    blocks: list[Block] = [Text(f"{text}{data['changed']:,} with another content.")]
+    if data["columns"]:
+        rows = [[name, f"{count:,}"] for name, count in sorted(data["columns"].items(), key=lambda item: -item[1])]
+        blocks.append(Table("Changed values in the holdout", "lr", ["column", "rows"], rows))
+    moved = [
+        [name, number(c["distance"]), " → ".join(f"{share:.1%}" for share in c["missing"])]
+        for name, c in sorted(data["moved"].items(), key=lambda item: -item[1]["distance"])
+    ]
+    if moved:
+        head = ["column", "distance, 0 to 1", "missing"]
+        blocks.append(Table("Columns whose distribution moved", "lrl", head, moved))
+    return [Section("Changed data", blocks)]
+
+
+def _charts(runs: dict[str, Run]) -> Section:
+    task, costs = [(r.metrics["task"], params.load(r.path / "params.yaml").costs) for r in runs.values()][-1]
+    return Section("Curves", list(charts.draw(task, sides(runs), costs)))
+
+
+def _method(comparison: dict[str, Any], candidate: Run) -> list[str]:
+    seeds = comparison["seeds"]
+    said = [
+        f"Method: {comparison['method']}.",
+        f"Trainings: {seeds['baseline']} of main, {seeds['candidate']} of this branch.",
+        f"Split: {candidate.metrics['split']['reason']}.",
+    ]
+    if comparison["thresholds"]["baseline"] is not None:
+        said.append("Thresholds: main {baseline:.3f}, this branch {candidate:.3f}.".format(**comparison["thresholds"]))
+    return said

@@ -1,0 +1,162 @@
+"""The contract's rules on a table: one small vectorised function a rule, all failures at once."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .odcs import COMPARISON, NUMERIC, TEMPORAL, Property, Quality, SchemaObject
+
+SHOWN_ROWS = 5
+PUBLIC = (None, "public")
+Mistyped = dict[str, pd.Series]  # by column, the values that do not have its type, by position
+COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "=": operator.eq,
+    "<>": operator.ne,
+}
+BOUNDS = {"minimum": ">=", "maximum": "<=", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
+LIMITS = {
+    "mustBe": "=",
+    "mustBeLessThan": "<",
+    "mustBeLessOrEqualTo": "<=",
+    "mustBeGreaterThan": ">",
+    "mustBeGreaterOrEqualTo": ">=",
+}
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One rule that the data breaks: where, which, how often, in which rows first (1 is the first row of data)."""
+
+    object: str
+    column: str
+    rule: str
+    count: int
+    rows: tuple[int, ...] = ()
+    example: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.object}.{self.column}" if self.column else self.object
+        first = ", ".join(map(str, self.rows))
+        rows = f": {self.count:,} rows; first {first}" if self.count > 1 else f": row {first}"
+        rows = rows if self.rows else ""
+        return f"{where}: {self.rule}{rows}{f', for example {self.example}' if self.example else ''}"
+
+
+def _violation(obj: SchemaObject, prop: Property, rule: str, bad: pd.Series) -> Violation:
+    """Describe bad values. Those of columns that are classified as other than public are not shown."""
+    first = bad.iloc[0]
+    example = repr(getattr(first, "item", lambda: first)()) if prop.classification in PUBLIC and pd.notna(first) else ""
+    rows = tuple((bad.index[:SHOWN_ROWS].to_numpy(dtype="int64") + 1).tolist())
+    return Violation(obj.name, prop.name, rule, len(bad), rows, example[:60])
+
+
+def check(frame: pd.DataFrame, obj: SchemaObject, mistyped: Mistyped | None = None) -> list[Violation]:
+    """Check a typed frame against every rule of its schema object.
+
+    Parameters
+    ----------
+    frame, mistyped : as ``tables.read`` returns them; absent columns, such as a target yet unknown, are passed over
+    obj : the schema object
+
+    Returns
+    -------
+    The broken rules in the contract's order, none when the contract is kept.
+    """
+    found: list[Violation] = []
+    for prop in (p for p in obj.properties if p.name in frame.columns):
+        values, wrong = frame[prop.name], (mistyped or {}).get(prop.name)
+        if wrong is not None:
+            found.append(_violation(obj, prop, f"logicalType {prop.logicalType}", wrong))
+        for rule, bad in masks(values, prop):
+            if rule == "required" and wrong is not None:
+                bad = bad.copy()
+                bad[wrong.index] = False  # there is a value, of the wrong type
+            if bad.any():
+                found.append(_violation(obj, prop, rule, values[bad]))
+        for quality in prop.quality:
+            found += _metric(frame, obj, quality, prop.name)
+    for quality in obj.quality:
+        found += _across(frame, obj, quality) if quality.type == "sql" else _metric(frame, obj, quality, "")
+    return found
+
+
+def masks(values: pd.Series, prop: Property) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield each row rule of a column with the mask of rows that break it. Missing values break only ``required``."""
+    missing = values.isna().to_numpy()
+    if prop.required or prop.primaryKey:
+        yield "required", missing
+    if prop.unique or prop.primaryKey:
+        yield "unique", values.duplicated(keep=False).to_numpy() & ~missing
+    if prop.enum is not None:
+        yield "enum", ~values.isin([allowed.value for allowed in prop.enum]).to_numpy() & ~missing
+    options = prop.logicalTypeOptions
+    if prop.logicalType in NUMERIC + TEMPORAL:
+        for name, sign in BOUNDS.items():
+            bound = getattr(options, name)
+            if bound is not None:
+                limit = naive(bound) if prop.logicalType in TEMPORAL else bound
+                shown = f"{bound:.15g}" if isinstance(bound, float) else bound
+                yield f"{name} {shown}", ~COMPARE[sign](values, limit).to_numpy(dtype=bool) & ~missing
+        if options.multipleOf is not None:
+            parts = values.to_numpy(dtype="float64") / options.multipleOf
+            yield f"multipleOf {options.multipleOf:g}", ~missing & (np.abs(parts - np.round(parts)) > 1e-9)
+    if options.minLength is not None:
+        yield f"minLength {options.minLength}", (values.str.len() < options.minLength).to_numpy(dtype=bool) & ~missing
+    if options.maxLength is not None:
+        yield f"maxLength {options.maxLength}", (values.str.len() > options.maxLength).to_numpy(dtype=bool) & ~missing
+    if options.pattern is not None:
+        hit = values.str.contains(options.pattern, regex=True, na=False).to_numpy(dtype=bool)
+        yield f"pattern {options.pattern}", ~hit & ~missing
+
+
+def naive(bound: Any) -> pd.Timestamp:
+    """A date bound without its zone, in UTC, as ``tables`` stores times."""
+    stamp = pd.Timestamp(bound)
+    return stamp.tz_convert(None) if stamp.tzinfo else stamp
+
+
+def _metric(frame: pd.DataFrame, obj: SchemaObject, quality: Quality, column: str) -> list[Violation]:
+    if quality.type != "library":
+        return []
+    values = frame[column] if column else frame
+    counted = {
+        "rowCount": lambda: len(frame),
+        "nullValues": lambda: int(values.isna().to_numpy().reshape(len(frame), -1).any(axis=1).sum()),
+        "duplicateValues": lambda: int(values.duplicated().sum()),
+    }[str(quality.metric)]()
+    share = 100 * counted / max(len(frame), 1)
+    measured = share if quality.unit == "percent" else counted
+    for limit, bound in quality.limits.items():
+        kept = bound[0] <= measured <= bound[1] if limit == "mustBeBetween" else COMPARE[LIMITS[limit]](measured, bound)
+        if not kept:
+            unit = " %" if quality.unit == "percent" else ""
+            rule = f"{quality.metric} {limit} {bound}{unit}, but is {measured:,.6g}{unit}"
+            return [Violation(obj.name, column, rule, counted)]
+    return []
+
+
+def _across(frame: pd.DataFrame, obj: SchemaObject, quality: Quality) -> list[Violation]:
+    """A comparison of two columns, with SQL's three-valued logic: a row with a missing side is not a bad row."""
+    match = COMPARISON.match(quality.query or "")
+    assert match is not None  # odcs.Quality refuses other forms
+    left, sign, right = match["left"], match["op"], match["right"]
+    if any(side in {p.name for p in obj.properties} and side not in frame for side in (left, right)):
+        return []
+    sides = [frame[side] if side in frame else float(side) for side in (left, right)]
+    known = np.logical_and.reduce([pd.notna(side) & np.ones(len(frame), dtype=bool) for side in sides])
+    bad = ~np.asarray(COMPARE[sign](*sides), dtype=bool) & known
+    if not bad.any():
+        return []
+    where = np.flatnonzero(bad)
+    rows = tuple(int(r) + 1 for r in where[:SHOWN_ROWS])
+    return [Violation(obj.name, "", quality.name or f"{left} {sign} {right}", len(where), rows)]

@@ -1,0 +1,183 @@
+"""A run: the folder with everything that one training left behind. It is whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .errors import InputError
+
+LIBRARIES = ("scikit-learn", "pandas", "numpy", "scipy", "skrub", "skops", "pyarrow")
+SOURCES = ("src/**/*.py", "pyproject.toml")
+FILES = ("metrics.json", "predictions.parquet", "holdout.parquet", "model.skops", "manifest.json")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Reads a finished run; each file once."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        missing = [name for name in FILES if not (self.path / name).is_file()]
+        if missing:
+            raise InputError(f"{self.path}: not a run (no {missing[0]}); make one with 'ml train --out {self.path}'")
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        return read_json(self.path / "metrics.json")
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        return read_json(self.path / "manifest.json")
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """Columns ``row`` (text), ``part``, ``seed``, ``target``, ``prediction``.
+
+        With a group column in the contract, also ``group``. Parts are ``holdout``, ``fold-1`` …, and the holdout as a
+        fold's model sees it, ``holdout-fold-1`` ….
+        """
+        return pd.read_parquet(self.path / "predictions.parquet")
+
+    @cached_property
+    def rows(self) -> pd.Series | None:
+        """A hash of each row's content, by row id; None in runs of older versions of the pipeline."""
+        path = self.path / "rows.parquet"
+        return pd.read_parquet(path).set_index("row")["content"] if path.is_file() else None
+
+    @cached_property
+    def holdout(self) -> pd.DataFrame:
+        """The feature columns of the holdout rows, with ``row`` first."""
+        return pd.read_parquet(self.path / "holdout.parquet")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one of a run's JSON files."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); train the run again") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: a JSON object is expected; train the run again")
+    return found
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file whose bytes depend on nothing but its content."""
+    path.write_text(json.dumps(content, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def whole_or_absent(out: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``out`` that takes its name when all went well.
+
+    A kill at any moment leaves ``out`` as it was: absent, or the older run. What a killed process left is swept up.
+    """
+    if out.exists() and not (out / "manifest.json").is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: exists and is not a run; choose another --out")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        for stale in out.parent.glob(f".{out.name}.*"):
+            if not _alive(stale.name.rpartition(".")[2]):
+                shutil.rmtree(stale, ignore_errors=True)
+        work = out.parent / f".{out.name}.{os.getpid()}"
+        work.mkdir()
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
+    try:
+        yield work
+        if out.exists():
+            old = work.with_name(work.name + ".old")
+            out.rename(old)
+            work.rename(out)
+            shutil.rmtree(old)
+        else:
+            work.rename(out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _alive(pid: str) -> bool:
+    if not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def sha256(path: Path) -> str | None:
+    """Return the SHA-256 of a file, or of a folder's file names and files; None where there is neither."""
+    if path.is_dir():
+        files = "".join(f"{p.name} {sha256(p)}\n" for p in sorted(path.iterdir()) if p.is_file())
+        return hashlib.sha256(files.encode()).hexdigest()
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def git(root: Path, *arguments: str) -> str | None:
+    """Return what git prints, or None outside a repository or without git."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def row_hashes(ids: pd.Series, table: pd.DataFrame) -> pd.DataFrame:
+    """Return each row's id and a hash of its content that does not depend on how the numbers are stored."""
+    numeric = table.select_dtypes(["number", "bool"]).columns
+    plain = table.astype(dict.fromkeys(numeric, "float64"))
+    return pd.DataFrame({"row": ids.to_numpy(), "content": pd.util.hash_pandas_object(plain, index=False).to_numpy()})
+
+
+def _packages() -> dict[str, str]:
+    """Every installed package and its version, by the names of folders: reading their metadata takes half a second."""
+    folders = (path.stem for place in sys.path for path in Path(place).glob("*.dist-info"))
+    named = (stem.rpartition("-") for stem in folders)
+    return {name.replace("_", "-").lower(): version for name, _, version in named}
+
+
+def _head(root: Path) -> str | None:
+    """The commit that people know: on a pull request GitHub checks out a merge of it, whose second parent it is."""
+    merged = os.environ.get("GITHUB_EVENT_NAME") == "pull_request"
+    return (merged and git(root, "rev-parse", "--verify", "HEAD^2")) or git(root, "rev-parse", "HEAD")
+
+
+def provenance(root: Path, data: list[str]) -> dict[str, Any]:
+    """Return which commit, data, contract, params, lock and libraries a run is made of."""
+    packages = _packages()
+    sources = sorted(path for pattern in SOURCES for path in root.glob(pattern))
+    return {
+        "commit": git(root, "rev-parse", "HEAD"),
+        "head": _head(root),
+        "commit_time": git(root, "show", "--no-patch", "--format=%ct", "HEAD"),
+        "uncommitted_changes": bool(git(root, "status", "--porcelain", "--untracked-files=no")),
+        "data": {name: sha256(root / name) for name in data},
+        "contract": sha256(root / "contract.yaml"),
+        "params": sha256(root / "params.yaml"),
+        "lock": sha256(root / "uv.lock"),
+        "libraries": {name: packages[name] for name in LIBRARIES if name in packages},
+        "packages": packages,
+        "code": {path.relative_to(root).as_posix(): sha256(path) for path in sources},
+        "python": platform.python_version(),
+    }

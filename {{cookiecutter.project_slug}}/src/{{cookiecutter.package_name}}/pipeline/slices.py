@@ -1,0 +1,114 @@
+"""Where did it get better or worse? Per category, quarter of the values, missing or not, and period of time.
+
+Slices are judged by what is a mean over rows: the cost, and a loss for each kind of task. Of the many differences only
+those are returned that survive Holm's correction over all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api import types
+from scipy import stats
+
+from .inference import Side, holm
+from .metrics import Metric
+
+LOSSES = ("cost", "log_loss", "mae")
+LEAST = 50  # rows in a slice
+LEVELS = 20  # categories of a column, the most frequent ones
+SHOWN = 12
+Judged = tuple[dict[str, Metric], Side]  # a side's metrics, each at the side's own threshold, and predictions
+
+
+def find(frame: pd.DataFrame, y: np.ndarray, old: Judged, new: Judged, alpha: float) -> dict[str, Any]:
+    """Return how many slices were judged and, of those whose difference is sure, the surest dozen.
+
+    Parameters
+    ----------
+    frame : the feature columns of the rows of ``y``
+    alpha : the chance, over all slices together, that a difference is shown where there is none
+    """
+    ways = [way for way in groupings(frame) if len(way[2]) > 1]
+    found: list[dict[str, Any]] = []
+    for name in (name for name in LOSSES if name in old[0] and name in new[0]):
+        before, before_folds = _losses(old[0][name], y, old[1])
+        after, after_folds = _losses(new[0][name], y, new[1])
+        paired = after_folds - before_folds if after_folds.shape == before_folds.shape else np.zeros((0, len(y)))
+        for column, codes, labels in ways:
+            rows, means, errors = _judge(codes, len(labels), before, after, paired)
+            found += [
+                {
+                    "metric": name,
+                    "label": new[0][name].label,
+                    "column": column,
+                    "slice": labels[k],
+                    "rows": int(rows[k]),
+                    "baseline": float(means[0][k]),
+                    "candidate": float(means[1][k]),
+                    "difference": float(means[1][k] - means[0][k]),
+                    "p": float(2 * stats.t.sf(abs(means[1][k] - means[0][k]) / errors[k][0], errors[k][1])),
+                    "verdict": "worse" if means[1][k] > means[0][k] else "better",
+                }
+                for k in np.flatnonzero(rows >= LEAST)
+                if errors[k][0] > 0
+            ]
+    adjusted = holm([f["p"] for f in found])
+    sure = [f | {"adjusted": p} for f, p in zip(found, adjusted, strict=True) if p <= alpha]
+    return {"judged": len(found), "sure": len(sure), "shown": sorted(sure, key=lambda f: f["p"])[:SHOWN]}
+
+
+def _losses(metric: Metric, y: np.ndarray, side: Side) -> tuple[np.ndarray, np.ndarray]:
+    """One loss a row: the mean over seeds, and for each fold's model."""
+    assert metric.rows is not None  # LOSSES holds only such
+    folds = np.reshape([metric.rows(y, p) for p in side.folds], (-1, len(y)))
+    return np.mean([metric.rows(y, p) for p in side.seeds], axis=0), folds
+
+
+def _judge(
+    codes: np.ndarray, size: int, before: np.ndarray, after: np.ndarray, paired: np.ndarray
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], list[tuple[float, float]]]:
+    """Rows, both means, standard error and degrees of freedom for each group; as in ``inference.difference``."""
+    kept = codes >= 0
+    codes, before, after, paired = codes[kept], before[kept], after[kept], paired[:, kept]
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.bincount(codes, values, minlength=size) / np.maximum(rows, 1)
+
+    rows = np.bincount(codes, minlength=size)
+    moved = after - before
+    noise = (mean(moved**2) - mean(moved) ** 2).clip(0) / np.maximum(rows - 1, 1)
+    training = np.var([mean(fold) for fold in paired], axis=0, ddof=1) if len(paired) > 1 else np.zeros(size)
+    total = noise + training
+    parts = noise**2 / np.maximum(rows - 1, 1) + training**2 / max(len(paired) - 1, 1)
+    freedom = np.divide(total**2, parts, out=np.ones(size), where=parts > 0)
+    return rows, (mean(before), mean(after)), list(zip(np.sqrt(total), freedom, strict=True))
+
+
+def groupings(frame: pd.DataFrame) -> Iterator[tuple[str, np.ndarray, list[str]]]:
+    """Yield each way to divide the rows: a column's name, each row's group (-1 for none), the groups' names."""
+    for name, column in frame.items():
+        missing = column.isna()
+        if missing.any():
+            yield str(name), missing.to_numpy().astype(int), ["not missing", "missing"]
+        if _is_scale(column):
+            groups = pd.qcut(column, 4, duplicates="drop")
+            yield str(name), groups.cat.codes.to_numpy(), [_range(i, column) for i in groups.cat.categories]
+        else:
+            kept = column.astype("str").where(~missing)
+            top = kept.value_counts().index[:LEVELS]
+            yield str(name), pd.Categorical(kept, categories=top).codes, [str(value) for value in top]
+
+
+def _is_scale(column: pd.Series) -> bool:
+    number = types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
+    return bool((number or types.is_datetime64_any_dtype(column)) and column.nunique() > LEVELS)
+
+
+def _range(interval: pd.Interval, column: pd.Series) -> str:
+    if types.is_datetime64_any_dtype(column):
+        return f"{interval.left:%Y-%m-%d} to {interval.right:%Y-%m-%d}"
+    return f"{interval.left:g} to {interval.right:g}"

@@ -1,0 +1,209 @@
+"""Which rows train and which judge.
+
+Membership of the holdout is a hash of the row's id, or of its group: new rows never move an old row, so two runs share
+their test rows. With a time column the holdout is what came after a cut-off, which ``ml init`` pins in ``params.yaml``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
+
+from .errors import InputError
+from .odcs import TEMPORAL, SchemaObject
+from .params import Params
+from .rules import naive
+
+HASH_KEY = "holdout-salt{:04d}"  # 16 bytes; changing it would reshuffle every project's holdout
+MANY_GROUPS = 5000  # stratifying more takes longer than the training
+Fold = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Split:
+    """A division of the table's rows, by position.
+
+    Attributes
+    ----------
+    method, reason : what was chosen and why, for people
+    holdout, training : bool arrays of shape (n,); with time and groups some rows are in neither
+    folds : (train, test) positions within the training rows
+    cutoff : the last moment of the training rows, for a split by time
+    """
+
+    method: str
+    reason: str
+    holdout: np.ndarray
+    training: np.ndarray
+    folds: list[Fold]
+    cutoff: Any = None
+
+
+def row_ids(table: pd.DataFrame, obj: SchemaObject) -> pd.Series:
+    """Return a text that names each row: its id, or a hash of its content, numbered where equal rows repeat."""
+    if obj.id:
+        return table[obj.id].astype("str").rename("row")
+    content = pd.Series(_content(table), index=table.index)
+    repeat = content.groupby(content, sort=False).cumcount().to_numpy()
+    names = [f"{value:016x}-{number}" for value, number in zip(content.to_numpy(), repeat, strict=True)]
+    return pd.Series(names, dtype="str", index=table.index, name="row")
+
+
+def _content(table: pd.DataFrame) -> np.ndarray:
+    """Hash each row's values; what columns are called, their order and whether gaps are allowed is no content."""
+    total = np.zeros(len(table), dtype=np.uint64)
+    for _, values in table.items():
+        same = values.astype("float64") if pd.api.types.is_numeric_dtype(values.dtype) else values
+        total += pd.util.hash_pandas_object(same, index=False, hash_key=HASH_KEY.format(0)).to_numpy()
+    return pd.util.hash_array(total)
+
+
+def in_holdout(keys: np.ndarray, share: float, salt: int = 0) -> np.ndarray:
+    """Say of each key, a text or a hash, whether it is in the holdout; depends on nothing but key, share and salt."""
+    mixed = keys * np.uint64(2 * salt + 1) if keys.dtype == np.uint64 else keys  # numbers are hashed without the key
+    hashed = pd.util.hash_array(mixed, hash_key=HASH_KEY.format(salt))
+    return hashed < np.uint64(share * (2**64 - 1))
+
+
+def plan(table: pd.DataFrame, obj: SchemaObject, params: Params) -> Split:
+    """Divide a table's rows by the data, or as ``params.split`` says.
+
+    Raises
+    ------
+    InputError
+        The chosen method needs a column that the contract does not have, or one side would be empty.
+    """
+    assert obj.target is not None  # contract.has_one_table
+    method, reason = _choose(params, obj)
+    late = chosen = None
+    cutoff = None
+    if "time" in method:
+        times = table[_needed(obj, "time", method)]
+        cutoff = _cutoff(times, obj, params)
+        late = (times > cutoff).to_numpy()
+        shown = f"{cutoff:.15g}" if isinstance(cutoff, float) else f"{cutoff}".removesuffix(" 00:00:00")
+        reason += f"; the holdout is what came after {shown}"
+    if "group" in method:
+        groups = (
+            table[_needed(obj, "group", method)].convert_dtypes().astype("str")
+        )  # 7 is 7 where others are missing, too
+        chosen = in_holdout(groups.to_numpy(dtype=object), params.split.holdout, params.split.salt)
+    if late is None and chosen is None:
+        keys = table[obj.id].astype("str").to_numpy(dtype=object) if obj.id else _content(table)
+        chosen = in_holdout(keys, params.split.holdout, params.split.salt)
+    sides = [side for side in (late, chosen) if side is not None]
+    holdout, training = np.logical_and.reduce(sides), ~np.logical_or.reduce(sides)
+    _two_sides(table[obj.target.name], holdout, training, params)
+    folds = list(_folds(table[training], obj, method, params))
+    y = table[obj.target.name].to_numpy()[training]
+    if params.task != "regression":  # an early fold of a series may know one class only
+        folds = [(fit, judge) for fit, judge in folds if len(pd.unique(y[fit])) > 1]
+    folds = [(fit, judge) for fit, judge in folds if len(fit) and len(judge)]
+    if not folds:
+        raise InputError(
+            "the table: no fold has rows to train on and rows to judge; bring more rows or lower split.folds"
+        )
+    return Split(method, reason, holdout, training, folds, cutoff)
+
+
+def _choose(params: Params, obj: SchemaObject) -> tuple[str, str]:
+    time, group = obj.with_role("time"), obj.with_role("group")
+    if params.split.method != "auto":
+        return params.split.method, "as params.yaml says"
+    if time and group:
+        return (
+            "time-group",
+            f"'{time.name}' is the time and '{group.name}' the group: judge on the future of groups never seen",
+        )
+    if time:
+        return "time", f"'{time.name}' is the time: train on the past, judge on the future"
+    if group:
+        return "group", f"'{group.name}' is the group: no group is on both sides"
+    if params.task == "regression":
+        return "kfold", "a number is predicted and rows are independent: plain folds"
+    return "stratified", "classes are predicted and rows are independent: each fold has each class's share"
+
+
+def _needed(obj: SchemaObject, role: Any, method: str) -> str:
+    found = obj.with_role(role)
+    if found is None:
+        raise InputError(f"params.yaml: split.method {method} needs a column with the role {role} in contract.yaml")
+    return found.name
+
+
+def _cutoff(times: pd.Series, obj: SchemaObject, params: Params) -> Any:
+    """The last moment of the past: as pinned, else the one that leaves the wanted share of rows to the future."""
+    pinned, kind = params.split.cutoff, obj.column(str(times.name)).logicalType
+    if pinned is None:
+        return default_cutoff(times, params.split.holdout)
+    if (kind in TEMPORAL) is isinstance(pinned, float):
+        raise InputError(f"params.yaml: split.cutoff {pinned} does not fit '{times.name}', which is a {kind}")
+    return pinned if isinstance(pinned, float) else naive(pinned)
+
+
+def default_cutoff(times: pd.Series, holdout: float) -> Any:
+    """Return the moment after which about ``holdout`` of the rows lie, and never none of them."""
+    ordered = times.sort_values()
+    found = ordered.iloc[int((1 - holdout) * (len(ordered) - 1))]
+    found = found if found < ordered.iloc[-1] else ordered[ordered < found].max()
+    return float(found) if pd.api.types.is_numeric_dtype(times.dtype) else found
+
+
+def _two_sides(target: pd.Series, holdout: np.ndarray, training: np.ndarray, params: Params) -> None:
+    for rows, verb, least in ((training, "train on", 2 * params.split.folds), (holdout, "judge", 2)):
+        if rows.sum() < least:
+            raise InputError(
+                f"the table: {rows.sum()} rows to {verb} are too few for {params.split.folds} folds and a holdout of "
+                f"{params.split.holdout:.0%}; bring more rows, or change 'split' in params.yaml"
+            )
+        found = target[rows].value_counts()
+        if len(found) < 2 and params.task == "binary":
+            raise InputError(
+                f"the table: all {rows.sum():,} rows to {verb} have '{target.name}' = {found.index[0]}; with so few of "
+                "the other value nothing can be learnt or judged: bring more of them, or change 'split' in params.yaml"
+            )
+
+
+def _folds(training: pd.DataFrame, obj: SchemaObject, method: str, params: Params) -> Iterator[Fold]:
+    k, seed = params.split.folds, params.seed
+    target = training[obj.target.name].to_numpy()  # type: ignore[union-attr]
+    groups = pd.factorize(training[_needed(obj, "group", method)])[0] if "group" in method else np.zeros(0, int)
+    if "group" in method and len(np.unique(groups)) < k:
+        raise InputError(f"the group column: {len(np.unique(groups))} groups to train on are too few for {k} folds")
+    stratify = params.task != "regression" and len(np.unique(groups)) <= MANY_GROUPS
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # a rare class is not in every fold
+        if "time" in method:
+            yield from _time_folds(training[_needed(obj, "time", method)].to_numpy(), groups, k)
+        elif method == "group" and stratify:
+            yield from StratifiedGroupKFold(k, shuffle=True, random_state=seed).split(target, target, groups)
+        elif method == "group":
+            yield from GroupKFold(k).split(target, target, groups)
+        elif method == "stratified":
+            k = max(2, min(k, int(pd.Series(target).value_counts().max())))
+            yield from StratifiedKFold(k, shuffle=True, random_state=seed).split(target, target.astype(str))
+        else:
+            yield from KFold(k, shuffle=True, random_state=seed).split(target)
+
+
+def _time_folds(times: np.ndarray, groups: np.ndarray, k: int) -> Iterator[Fold]:
+    """TimeSeriesSplit over distinct moments, so that rows of one moment never stand on both sides; nor does a group."""
+    moments = np.unique(times)
+    if len(moments) <= k:
+        raise InputError(
+            f"the time column: {len(moments)} distinct moments are too few for {k} folds; lower split.folds"
+        )
+    for number, (past, future) in enumerate(TimeSeriesSplit(k).split(moments)):
+        before = times <= moments[past[-1]]
+        after = (times >= moments[future[0]]) & (times <= moments[future[-1]])
+        judging = groups % k == number if len(groups) else np.ones(len(times), dtype=bool)
+        yield (
+            np.flatnonzero(before & ~judging if len(groups) else before),
+            np.flatnonzero(after & judging),
+        )

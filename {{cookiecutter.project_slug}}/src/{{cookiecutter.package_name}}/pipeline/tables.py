@@ -1,0 +1,232 @@
+"""Files and records into typed data frames. The contract, not the content, decides each column's dtype,
+so a batch of one request and the whole training table look the same to the model.
+
+===========  =====================================================
+logical      dtype
+===========  =====================================================
+string       str
+integer      int64 when required, else float64 (missing is NaN)
+number       float64
+boolean      bool when required, else float64 (1, 0, missing NaN)
+date, time   datetime64[us], without a zone (zones become UTC)
+===========  =====================================================
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .errors import InputError
+from .odcs import NUMERIC, TEMPORAL, Property, SchemaObject
+from .rules import Mistyped
+
+# What spreadsheets and databases write for "no value". In a text column only the empty field is missing: NA is Namibia.
+MISSING = ["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>"]
+TEXT_FILE = re.compile(r"\.(csv|tsv|tab|txt|dat)(\.gz)?$", re.IGNORECASE)
+BOOLEANS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
+
+
+def read(path: str | Path, obj: SchemaObject, optional: Sequence[str] = ()) -> tuple[pd.DataFrame, Mistyped]:
+    """Read a CSV or Parquet file, or a folder of such files, as the contract says.
+
+    Parameters
+    ----------
+    path : CSV (also ``.gz``) or Parquet file; of a folder, all files, in the order of their names
+    obj : the schema object that describes it
+    optional : columns that may be absent (the target, when a table is to be scored)
+
+    Returns
+    -------
+    The typed columns in the contract's order, and by column the values that do not have its type: missing in the frame.
+
+    Raises
+    ------
+    InputError
+        The file is missing, unreadable, too large for this machine or lacks a column.
+    """
+    path = Path(path)
+    frames = []
+    for part in parts(path, f"the contract's '{obj.name}' expects it"):
+        with readable(part):
+            frames.append(read_parquet(part) if is_parquet(part) else _read_csv(part, obj))
+    return cast(frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True), obj, str(path), optional)
+
+
+def parts(path: Path, remedy: str) -> list[Path]:
+    """Return the files of a table: itself, or those in a folder.
+
+    Raises
+    ------
+    InputError
+        There is no such file, the folder holds none, or they need more memory than this machine has.
+    """
+    found = [path]
+    if path.is_dir():
+        found = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith((".", "_")))
+        found = [p for p in found if is_parquet(p) or TEXT_FILE.search(p.name)]
+    if not found or not path.exists():
+        raise InputError(f"{path}: no such file, or no CSV or Parquet file in it; {remedy}")
+    # In memory, text takes what it takes on disk, Parquet and gz four times that; training holds the table three times.
+    need = 3 * sum(p.stat().st_size * (4 if is_parquet(p) or p.suffix == ".gz" else 1) for p in found)
+    if need > (there := memory()):
+        raise InputError(
+            f"{path}: needs about {need / 1e9:.0f} GB of memory and this machine has {there / 1e9:.0f}; leave out "
+            "columns, take a sample of the rows, save as Parquet instead of CSV, or use a larger machine"
+        )
+    return found
+
+
+def memory() -> float:
+    """Return the bytes of memory that this process may use: the machine's, or its container's."""
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError, AttributeError):  # not Linux
+        return float("inf")
+    return min(machine, int(limit)) if limit.isdigit() else machine
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file is Parquet, by its name."""
+    return path.suffix in (".parquet", ".pq")
+
+
+def read_parquet(path: Path, **options: bool) -> pd.DataFrame:
+    """Read a Parquet file with all its columns: what was an index to pandas is a column to everybody else."""
+    return pd.read_parquet(path, engine="pyarrow", to_pandas_kwargs={"ignore_metadata": True, **options})
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what the readers raise into one line that names the file."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a line longer than the header would lose its end
+            yield
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; name a CSV or Parquet file") from None
+    except (OSError, EOFError, ValueError, zlib.error, pd.errors.ParserWarning) as error:
+        raise InputError(f"{path}: cannot be read ({type(error).__name__}: {str(error)[:200]})") from None
+
+
+def cast(
+    frame: pd.DataFrame, obj: SchemaObject, where: str, optional: Sequence[str] = ()
+) -> tuple[pd.DataFrame, Mistyped]:
+    """Give each declared column its dtype; a value that does not fit becomes missing and is reported."""
+    wanted = [p for p in obj.properties if p.name in frame.columns or p.name not in optional]
+    for gone in [p.name for p in wanted if p.name not in frame.columns]:
+        raise InputError(f"{where}: column '{gone}' is gone; the contract's '{obj.name}' declares it")
+    frame = frame.reset_index(drop=True)
+    columns, mistyped = {}, {}
+    for prop in wanted:
+        columns[prop.name], bad = to_type(frame[prop.name], prop)
+        if bad is not None and bad.any():
+            mistyped[prop.name] = frame[prop.name][bad]
+    return pd.DataFrame(columns, index=frame.index), mistyped
+
+
+def undeclared(frame_columns: Sequence[str], obj: SchemaObject) -> list[str]:
+    """Columns of a file that the contract does not know; they never reach the model."""
+    return [c for c in frame_columns if c not in {p.name for p in obj.properties}]
+
+
+def to_type(values: pd.Series, prop: Property) -> tuple[pd.Series, np.ndarray | None]:
+    """Return the typed series and a mask of the values that are present and do not fit (None when all do)."""
+    if prop.logicalType == "string":
+        return _to_text(values)
+    if prop.logicalType in TEMPORAL:
+        return _to_time(values, prop)
+    numbers = _booleans(values) if prop.logicalType == "boolean" else _numbers(values)
+    bad = numbers.isna().to_numpy() & values.notna().to_numpy()
+    floats = numbers.to_numpy(dtype="float64", na_value=np.nan)
+    whole = prop.logicalType == "integer"
+    bad |= np.isinf(floats) | (whole & ~np.isnan(floats) & (floats != np.floor(floats)))
+    if prop.logicalType != "number" and prop.required and not (bad | np.isnan(floats)).any():
+        return numbers.astype("int64" if whole else "bool"), None
+    return pd.Series(np.where(bad, np.nan, floats), index=values.index), bad
+
+
+def _to_text(values: pd.Series) -> tuple[pd.Series, np.ndarray | None]:
+    if isinstance(values.dtype, pd.StringDtype):
+        return values.astype("str"), None
+    if isinstance(values.dtype, pd.CategoricalDtype) or values.dtype != object:
+        inner = values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values
+        fits = pd.api.types.is_string_dtype(inner.dtype)
+        return values.astype("str"), None if fits else values.notna().to_numpy()
+    bad = np.fromiter((not isinstance(v, str) and not pd.isna(v) for v in values), bool, len(values))
+    return values.mask(bad).astype("str"), bad
+
+
+def _to_time(values: pd.Series, prop: Property) -> tuple[pd.Series, np.ndarray]:
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        return pd.Series(pd.NaT, index=values.index, dtype="datetime64[us]"), values.notna().to_numpy()
+    times = pd.to_datetime(values, format=prop.date_format or "ISO8601", errors="coerce", utc=True)
+    times = times.dt.tz_localize(None).dt.as_unit("us")
+    bad = times.isna() & values.notna()
+    if prop.logicalType == "date":
+        bad |= times.notna() & (times != times.dt.normalize())
+    return times.mask(bad), bad.to_numpy()
+
+
+def _numbers(values: pd.Series) -> pd.Series:
+    if pd.api.types.is_bool_dtype(values.dtype):
+        return pd.Series(np.nan, index=values.index)
+    return pd.to_numeric(values, errors="coerce")
+
+
+def _booleans(values: pd.Series) -> pd.Series:
+    if pd.api.types.is_bool_dtype(values.dtype):
+        return values.astype("float64") if not values.hasnans else values.astype("Float64")
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        return values.where(values.isin([0, 1]))
+    return values.astype("str").str.lower().map(BOOLEANS).astype("float64")
+
+
+def csv_options(obj: SchemaObject) -> dict[str, Any]:
+    """How pandas reads a CSV, by the object's custom properties: delimiter, decimal, thousands, encoding, missing."""
+    custom = {p.property: p.value for p in obj.customProperties}
+    missing = [*MISSING, *custom.get("missing", [])]
+    return {
+        "sep": custom.get("delimiter", ","),
+        "decimal": custom.get("decimal", "."),
+        "thousands": custom.get("thousands"),
+        "encoding": custom.get("encoding", "utf-8-sig"),
+        "keep_default_na": False,
+        "na_values": {p.name: ["", *_words(p)] if p.logicalType == "string" else missing for p in obj.properties},
+        "index_col": False,
+        "skipinitialspace": True,
+    }
+
+
+def _words(prop: Property) -> list[str]:
+    """What a column of text writes for "no value", beside the empty field."""
+    return next((custom.value for custom in prop.customProperties if custom.property == "missing"), [])
+
+
+def _read_csv(path: Path, obj: SchemaObject) -> pd.DataFrame:
+    types = {p.name: {"integer": "Int64", "number": "float64"}.get(p.logicalType, "str") for p in obj.properties}
+    try:
+        return pd.read_csv(path, dtype=types, **csv_options(obj))
+    except (ValueError, TypeError):
+        # Something is not a number: read all as text, so that each bad value is found and named.
+        return with_points(pd.read_csv(path, dtype=dict.fromkeys(types, "str"), **csv_options(obj)), obj)
+
+
+def with_points(frame: pd.DataFrame, obj: SchemaObject) -> pd.DataFrame:
+    """Write numbers that were read as text with a decimal point, so that they convert."""
+    options = csv_options(obj)
+    if options["decimal"] == "." and not options["thousands"]:
+        return frame
+    numeric = [p.name for p in obj.properties if p.logicalType in NUMERIC and p.name in frame]
+    plain = frame[numeric].apply(lambda c: c.str.replace(options["thousands"] or "\0", "", regex=False))
+    return frame.assign(**plain.apply(lambda c: c.str.replace(options["decimal"], ".", regex=False)))
