@@ -167,13 +167,13 @@ def test_the_order_of_rows_does_not_matter(data, random):
 
 @QUICK
 @given(binary(), st.sampled_from([COSTS, params.Costs(false_positive=1, false_negative=1)]))
-def test_the_threshold_is_the_cheapest_but_for_a_standard_error(data, costs):
+def test_the_threshold_is_the_cheapest_but_for_what_chance_explains(data, costs):
     y, p, _ = data
     chosen = thresholds.best_threshold(y, p, costs)
     own = metrics.case_costs(y, p >= chosen, costs)
     other = [metrics.case_costs(y, p >= t, costs) for t in np.linspace(-0.05, 1.05, 23)]
     cheapest = min(other, key=np.mean)
-    slack = max(np.std(own - o) for o in other if np.isclose(o.mean(), cheapest.mean())) / np.sqrt(len(y))
+    slack = 3 * max(np.std(own - o) for o in other if np.isclose(o.mean(), cheapest.mean())) / np.sqrt(len(y))
     assert own.mean() <= cheapest.mean() + slack + 1e-9
 
 

@@ -197,7 +197,9 @@ def _performance(
     if known.sum() < 2 or target[known].nunique() < 2:
         return None
     # Codes by the run's own classes: the new rows may lack one of them, or hold one that nobody has seen.
-    y = pd.Categorical(target[known], categories=classes).codes.astype("int64") if classes else target[known].to_numpy()
+    # A dictionary finds True under 1.0, which is how a boolean column with gaps is typed.
+    codes = {value: code for code, value in enumerate(classes)}
+    y = np.asarray([codes[value] for value in target[known].tolist()]) if classes else target[known].to_numpy()
     result = {}
     for metric in metrics.chosen(chosen, run.metrics["threshold"]).values():
         now = inference.interval(metric, y, p[known], chosen.review.confidence)
