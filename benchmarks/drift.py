@@ -1,4 +1,4 @@
-"""Does `ml drift` tell moved data from chance? Prints the tables of docs/drift.md.
+"""Does `ml drift` tell moved data from chance? Prints the tables of docs/decisions/0009.
 
 Run it in a baked and installed churn project with a run, with that project's Python::
 

@@ -10,7 +10,7 @@ from conftest import Project
 from test_metrics import INSIDE
 
 sys.path.append(str(INSIDE))
-from adversarial import TABLES  # noqa: E402
+from adversarial import TABLES
 
 WORKING = [name for name, table in TABLES.items() if not table.says]
 REFUSED = [name for name, table in TABLES.items() if table.says]
@@ -19,7 +19,13 @@ REFUSED = [name for name, table in TABLES.items() if table.says]
 @pytest.fixture(scope="module")
 def results(own_table: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     """All tables, tried in one process of the project's environment."""
-    done = own_table.run("python", str(INSIDE / "adversarial.py"), str(tmp_path_factory.mktemp("tables")), timeout=1800)
+    done = own_table.run(
+        "python",
+        str(INSIDE / "adversarial.py"),
+        str(tmp_path_factory.mktemp("tables")),
+        timeout=1800,
+        OMP_NUM_THREADS="1",
+    )
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout)
 

@@ -16,6 +16,7 @@ from test_service import running
 
 # Tables ship in these packages; only their files are used.
 PACKAGES = ("lifelines", "palmerpenguins", "statsmodels", "vega_datasets")
+ONE = {"OMP_NUM_THREADS": "1"}  # small tables; threads that wait for one another would take most of the time
 NAMES = (
     *("breast_cancer", "wine", "diabetes", "rossi", "penguins", "weather", "employment", "modechoice", "recur"),
     *("grunfeld", "fair"),
@@ -35,7 +36,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def results(own_table: Project, packages: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     """Every table, tried in one process of the project's environment."""
     work = tmp_path_factory.mktemp("tables")
-    done = own_table.run("python", str(INSIDE / "realtables.py"), str(packages), str(work), *NAMES, timeout=1800)
+    done = own_table.run("python", str(INSIDE / "realtables.py"), str(packages), str(work), *NAMES, timeout=1800, **ONE)
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout)
 
@@ -45,11 +46,14 @@ def copy(own_table: Project, tmp_path: Path) -> Project:
     return own_table.copy(tmp_path / "copy")
 
 
-def table(copy: Project, folder: Path, **options: str) -> Path:
+def table(folder: Path, **options: str) -> Path:
     """A table with line endings of Windows, trailing blanks and a time, two hundred rows long."""
     path = folder / "visits.csv"
     lines = ["when,age,city,note,bought "]
-    lines += [f"2026-{i % 12 + 1:02}-{i % 28 + 1:02},{i % 60 + 18},{'ABC'[i % 3]},,{('no', 'yes')[i % 60 > 30]} " for i in range(200)]
+    lines += [
+        f"2026-{i % 12 + 1:02}-{i % 28 + 1:02},{i % 60 + 18},{'ABC'[i % 3]},,{('no', 'yes')[i % 60 > 30]} "
+        for i in range(200)
+    ]
     path.write_text("\r\n".join(lines).replace("bought ", "bought"), encoding="utf-8", newline="", **options)
     return path
 
@@ -90,7 +94,12 @@ def test_split_and_task_are_right_and_the_reason_is_printed(results: dict[str, d
 @pytest.mark.parametrize("name", NAMES)
 def test_the_model_is_as_good_as_the_default(results: dict[str, dict], name: str):
     found = results[name]
-    assert found["ours"] >= found["default"] - found["error"], found
+    assert found["ours"] >= found["default"] - 2 * found["error"], found
+
+
+def test_the_model_is_mostly_better_than_the_default(results: dict[str, dict]):
+    better = [found["ours"] > found["default"] for found in results.values()]
+    assert sum(better) >= 2 * len(better) / 3
 
 
 def test_next_months_honest_data_keeps_the_contract(copy: Project, packages: Path, tmp_path: Path):
@@ -104,7 +113,7 @@ def test_next_months_honest_data_keeps_the_contract(copy: Project, packages: Pat
 
 
 def test_the_project_passes_its_own_checks_without_an_edit(copy: Project, served: Project, tmp_path: Path):
-    done = copy.run("ml", "init", str(table(copy, tmp_path)), "--target", "bought")
+    done = copy.run("ml", "init", str(table(tmp_path)), "--target", "bought")
     assert done.returncode == 0, done.stderr
     assert copy.run("git", "add", "--all").returncode == 0
     assert copy.run("git", "commit", "--quiet", "--message", "our table").returncode == 0
@@ -124,7 +133,7 @@ def test_the_project_passes_its_own_checks_without_an_edit(copy: Project, served
 
 
 def test_nothing_is_replaced_without_force(copy: Project, tmp_path: Path):
-    path = table(copy, tmp_path)
+    path = table(tmp_path)
     assert copy.run("ml", "init", str(path), "--target", "bought").returncode == 0
     files = [copy.root / "contract.yaml", copy.root / "params.yaml", copy.root / "data" / "visits.csv"]
     before = [file.read_bytes() for file in files]
@@ -139,7 +148,7 @@ def test_nothing_is_replaced_without_force(copy: Project, tmp_path: Path):
 
 
 def test_a_kill_leaves_nothing_half_written(copy: Project, tmp_path: Path):
-    path = table(copy, tmp_path)
+    path = table(tmp_path)
     slow = (
         "import os, pathlib, signal, sys\n"
         "replace = pathlib.Path.replace\n"

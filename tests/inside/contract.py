@@ -1,4 +1,4 @@
-"""Two engines, one meaning: what a table may not hold, a request may not carry. Runs inside a project: see test_contract.py."""
+"""Two engines, one meaning: what a table may not hold, a request may not carry. Runs inside a project."""
 
 from __future__ import annotations
 

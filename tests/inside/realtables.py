@@ -34,8 +34,18 @@ TABLES: dict[str, tuple[str, str, str, str]] = {
     "rossi": ("lifelines/datasets/rossi.csv", "--target arrest", "stratified", "binary"),
     "penguins": ("palmerpenguins/data/penguins.csv", "--target species", "stratified", "multiclass"),
     "weather": ("vega_datasets/_data/seattle-weather.csv", "--target weather", "time", "multiclass"),
-    "employment": ("vega_datasets/_data/us-employment.csv", "--target nonfarm_change --time month", "time", "regression"),
-    "modechoice": ("statsmodels/datasets/modechoice/modechoice.csv", "--target choice --group individual", "group", "binary"),
+    "employment": (
+        "vega_datasets/_data/us-employment.csv",
+        "--target nonfarm_change --time month",
+        "time",
+        "regression",
+    ),
+    "modechoice": (
+        "statsmodels/datasets/modechoice/modechoice.csv",
+        "--target choice --group individual",
+        "group",
+        "binary",
+    ),
     "recur": ("lifelines/datasets/recur.csv", "--target EVENT --group ID", "group", "multiclass"),
     "grunfeld": (
         "statsmodels/datasets/grunfeld/grunfeld.csv",
@@ -66,7 +76,9 @@ def main(packages: Path, work: Path, names: list[str]) -> dict[str, Any]:
         results[name]["branch"] = call(cli, ("train", "--out", str(root / "branch")))
         compared = ("compare", str(root / "main"), str(root / "branch"), "--out", str(root / "review"))
         results[name]["compare"] = call(cli, compared)
-        results[name]["verdict"] = json.loads((root / "review" / "comparison.json").read_text(encoding="utf-8"))["verdict"]
+        results[name]["verdict"] = json.loads((root / "review" / "comparison.json").read_text(encoding="utf-8"))[
+            "verdict"
+        ]
         results[name] |= against_the_default(root)
     return results
 

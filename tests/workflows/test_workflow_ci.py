@@ -64,6 +64,6 @@ def test_without_a_contract_there_is_no_data_to_check(hub: GitHub, fakes: Path) 
 
 
 def test_pull_requests_and_main_are_checked() -> None:
-    # The dispatch is for the retraining pull requests that `monitor` opens: what GITHUB_TOKEN pushes starts no workflow.
+    # The dispatch is for retraining pull requests, which `monitor` opens: what GITHUB_TOKEN pushes starts no workflow.
     started_by = {"pull_request": None, "push": {"branches": ["main"]}, "workflow_dispatch": None}
     assert workflow(PROJECT, "ci")["on"] == started_by
