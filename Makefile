@@ -23,14 +23,22 @@ help:
 demo: $(UV)
 	$(RUN) python tests/demo.py $(ARGS)
 
+# Without ARGS two halves run side by side: the workflows wait for processes, the rest computes.
 test: $(UV)
+ifdef ARGS
 	$(RUN) pytest $(ARGS)
+else
+	@$(RUN) true
+	@$(RUN) pytest tests/workflows > .test-workflows.log 2>&1 & workflows=$$!; \
+	$(RUN) pytest --ignore tests/workflows; rest=$$?; \
+	wait $$workflows; status=$$?; cat .test-workflows.log; exit $$((rest | status))
+endif
 
 lint: $(UV)
 	$(RUN) pre-commit run --all-files
 
 clean:
-	rm -rf .tools .venv demo uv.lock
+	rm -rf .tools .venv demo uv.lock .test-workflows.log
 
 $(TOOLS)/bin/uv:
 	$(PYTHON) -m venv "$(TOOLS)"
