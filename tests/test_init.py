@@ -159,7 +159,8 @@ def test_a_kill_leaves_nothing_half_written(copy: Project, tmp_path: Path):
     for name in ("visits.csv", "params.yaml", "contract.yaml"):
         script = slow.replace("sys.argv.pop()", repr(name)) + (
             "pathlib.Path.replace = killed\n"
-            f"sys.argv = ['ml', 'init', {str(path)!r}, '--target', 'bought']\n"
+            # --force: what an earlier kill left in data/ is not replaced without it.
+            f"sys.argv = ['ml', 'init', {str(path)!r}, '--target', 'bought', '--force']\n"
             f"from {copy.package.name}.pipeline.cli import main\n"
             "main()\n"
         )

@@ -89,11 +89,12 @@ def parts(path: Path, remedy: str) -> list[Path]:
 def memory() -> float:
     """Return the bytes of memory that this process may use: the machine's, or its container's."""
     try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
         machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (OSError, ValueError, AttributeError):  # not Linux
+    except (OSError, ValueError, AttributeError):  # Windows
         return float("inf")
-    return min(machine, int(limit)) if limit.isdigit() else machine
+    limits = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory/memory.limit_in_bytes"))
+    texts = [limit.read_text(encoding="ascii").strip() for limit in limits if limit.is_file()]
+    return min([machine, *(int(text) for text in texts if text.isdigit())])
 
 
 def is_parquet(path: Path) -> bool:
