@@ -178,9 +178,9 @@ class GitHub:
 
     # What GitHub does -------------------------------------------------------------------------------------------------
 
-    def on_pull_request(self, name: str, pull: Pull, **options: Any) -> Outcome:
-        """Run a workflow for a pull request, on its merge into main."""
-        head, base = self.head(pull.branch), self.head()
+    def on_pull_request(self, name: str, pull: Pull, *, base: str = "", **options: Any) -> Outcome:
+        """Run a workflow for a pull request, on its merge into main, or into a commit where main was when it began."""
+        head, base = self.head(pull.branch), base or self.head()
         payload = {
             "action": "synchronize",
             "number": pull.number,

@@ -77,11 +77,7 @@ def bake() -> Path:
     subprocess.run([*command, "--output-dir", str(DEMO)], check=True, stdout=subprocess.DEVNULL)
     project = next(path.parent for path in DEMO.glob("*/pyproject.toml"))
     say(f"baked {project.relative_to(TEMPLATE)}")
-    subprocess.run(["uv", "sync", "--locked", "--quiet"], cwd=project, check=True)
-    # Python compiles what it imports once, here, and the jobs start from copies of this environment.
-    package = next(project.glob("src/*/pipeline")).parent.name
-    modules = ", ".join(f"{package}.pipeline.{name}" for name in ("train", "review", "plots"))
-    subprocess.run([project / ".venv/bin/python", "-c", f"import {modules}"], cwd=project, check=True)
+    subprocess.run(["uv", "sync", "--locked", "--quiet", "--all-groups"], cwd=project, check=True)
     say("installed what its lock says")
     return project
 
@@ -91,31 +87,36 @@ def main() -> None:
     project = bake()
     hub = GitHub(DEMO / "github", project, environment=project, progress=progress)
 
-    say("main: model trains the baseline")
-    wanted(hub.on_push("model"), "success")
-
-    say("pull request 1 simplifies the features: ci and model, side by side")
     hub.commit("simpler-features", simplify, message="Simplify the features")
     simpler = hub.open("simpler-features", title="Simplify the features")
+    hub.commit("learn-longer", learn_longer, message="Learn for longer")
+    longer = hub.open("learn-longer", title="Learn for longer")
     version = ".".join(
         subprocess.check_output([project / ".venv/bin/python", "-V"], text=True).split()[1].split(".")[:2]
     )
+    base = hub.head()  # where main is when both are opened
+
+    def check_and_review() -> Outcome:
+        say("pull request 1 simplifies the features: ci, then model, then report")
+        wanted(hub.on_pull_request("ci", simpler, matrix=f"python:{version}"), "success")
+        trained.result()
+        outcome = wanted(hub.on_pull_request("model", simpler, base=base), "failure")
+        wanted(hub.on_completed(outcome), "success")
+        return outcome
+
+    # Two cores, two lines of work: pull request 1 on one of them, main and pull request 2 on the other.
     with ThreadPoolExecutor() as pool:
-        checked = pool.submit(hub.on_pull_request, "ci", simpler, matrix=f"python:{version}")
-        reviewed = pool.submit(hub.on_pull_request, "model", simpler)
-        told(checked.result())
-        review = wanted(reviewed.result(), "failure")
-    wanted(hub.on_completed(review), "success")
-
-    say("pull request 2 learns for longer")
-    hub.commit("learn-longer", learn_longer, message="Learn for longer")
-    longer = hub.open("learn-longer", title="Learn for longer")
-    second = wanted(hub.on_pull_request("model", longer), "success")
-    wanted(hub.on_completed(second), "success")
-
-    say("pull request 2 is merged: release")
-    hub.merge(longer)
-    wanted(hub.on_push("release"), "success")
+        say("main: model trains the baseline")
+        trained = pool.submit(hub.on_push, "model")
+        reviewed = pool.submit(check_and_review)
+        wanted(trained.result(), "success")
+        say("pull request 2 learns for longer: model, then report")
+        second = wanted(hub.on_pull_request("model", longer), "success")
+        wanted(hub.on_completed(second), "success")
+        say("pull request 2 is merged: release")
+        hub.merge(longer)
+        wanted(hub.on_push("release"), "success")
+        review = reviewed.result()
     hub.stop_containers()
 
     results = DEMO / "results"
