@@ -12,11 +12,14 @@ Run it in a baked and installed churn project with a run, with that project's Py
 from __future__ import annotations
 
 import importlib
+import os
 import resource
 import sys
 import time
 from importlib.metadata import entry_points
 from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `ml` sets it, before scikit-learn starts its threads
 
 import numpy as np
 import pandas as pd

@@ -13,10 +13,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from conftest import Project, clean_environ
+from test_audit import assert_broken, flip
 
 TOOLS = ("podman", "buildah", "runc", "debootstrap")
 LIMIT = 480e6
@@ -87,11 +89,23 @@ def podman(engine: dict[str, str], *arguments: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def image(served: Project, engine: dict[str, str]) -> str:
+def run(served: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run with what `release` adds to it, here by hand: test_audit lets `release` do it."""
+    folder = tmp_path_factory.mktemp("released") / "model"
+    shutil.copytree(served.root / "runs/model", folder)
+    (folder / "review.md").write_text("## Model review: better ✅\n", encoding="utf-8")
+    files = {name: sha256((folder / name).read_bytes()).hexdigest() for name in ("manifest.json", "review.md")}
+    (folder / "release.json").write_text(json.dumps({"files": files, "review": "Model review: better ✅"}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def image(served: Project, run: Path, engine: dict[str, str]) -> str:
     version = served.run("python", "-c", "import sys; print('{}.{}'.format(*sys.version_info))").stdout.strip()
     certificates = [f"--change=ENV {name}={CERTIFICATES}" for name in ("SSL_CERT_FILE", "PIP_CERT")]
     podman(engine, "import", *certificates, str(base_system()), f"docker.io/library/python:{version}-slim")
-    done = served.run("ml", "package", "--engine", "podman", "--image", "churn:test", timeout=900, **engine)
+    command = ["ml", "package", "--run", str(run), "--engine", "podman", "--image", "churn:test"]
+    done = served.run(*command, timeout=900, **engine)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "image: churn:test" in done.stdout
     return "churn:test"
@@ -166,10 +180,40 @@ def test_it_is_not_root(engine: dict[str, str]) -> None:
 
 
 @pytest.mark.usefixtures("image")
-def test_buildah_builds_it_too(served: Project, engine: dict[str, str]) -> None:
-    done = served.run("ml", "package", "--engine", "buildah", "--image", "churn:buildah", timeout=900, **engine)
+def test_buildah_builds_it_too(served: Project, run: Path, engine: dict[str, str]) -> None:
+    command = ["ml", "package", "--run", str(run), "--engine", "buildah", "--image", "churn:buildah"]
+    done = served.run(*command, timeout=900, **engine)
     assert done.returncode == 0, done.stdout + done.stderr
     assert podman(engine, "image", "inspect", "--format", "{{.User}}", "localhost/churn:buildah") == "10001:10001"
+
+
+def test_it_is_traced_to_what_it_was_made_of(served: Project, image: str, engine: dict[str, str]) -> None:
+    done = served.run("ml", "audit", image, **engine)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "review: Model review: better ✅" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["model.skops", "contract.yaml", "review.md"])
+def test_one_byte_inside_it_is_noticed(
+    served: Project, image: str, engine: dict[str, str], name: str, tmp_path: Path
+) -> None:
+    container, place, file = podman(engine, "create", image), f"/bento/src/run/{name}", tmp_path / name
+    try:
+        podman(engine, "cp", f"{container}:{place}", str(file))
+        flip(file)
+        podman(engine, "cp", str(file), f"{container}:{place}")
+        podman(engine, "commit", "--quiet", container, "churn:tampered")
+    finally:
+        podman(engine, "rm", container)
+    assert_broken(served.run("ml", "audit", "churn:tampered", **engine), name)
+
+
+def test_one_byte_of_the_data_it_learned_from_is_noticed(
+    served: Project, image: str, engine: dict[str, str], tmp_path: Path
+) -> None:
+    copy = served.copy(tmp_path / "copy")
+    flip(copy.root / "data/transactions.csv.gz")
+    assert_broken(copy.run("ml", "audit", image, **engine), "data/transactions.csv.gz")
 
 
 def test_an_engine_that_is_not_there_is_named(served: Project, tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ OWN = {
     "features.py": "\n\ndef ours() -> str:\n    return 'features'\n",
     "model.py": "\n\ndef ours() -> str:\n    return 'model'\n",
 }
-CHANGED = "pipeline/errors.py"
+CHANGED = "pipeline/errors.py"  # what the newest state has in other words
+ADDED = "docs/added.md"  # and what it has for the first time
 
 
 class Lived(NamedTuple):
@@ -38,18 +39,15 @@ def cruft(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def template_in(folder: Path) -> Path:
-    """This template as a repository: its first tagged state (an older one made up where there is none), then now."""
+    """This template as a repository: its first tagged state (now, where no tag is known), then now and two changes."""
     folder.mkdir()
     git(folder, "init", "--quiet", "--initial-branch=main")
-    tags = git(TEMPLATE, "tag", "--sort=creatordate").splitlines()
+    tags = git(TEMPLATE, "tag", "--list", "v*", "--sort=creatordate").splitlines()
     if tags:
         archive = subprocess.run(["git", "archive", tags[0]], cwd=TEMPLATE, capture_output=True, check=True).stdout
         subprocess.run(["tar", "-x"], cwd=folder, input=archive, check=True)
     else:
         copy_now(folder)
-        file = next(folder.glob(f"{{{{*/src/*/{CHANGED}"))
-        reword(file, "The older words of this file.")
-        next(folder.glob("{{*/.github/workflows/pages.yml")).unlink()
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "The first state")
     git(folder, "tag", "old")
@@ -57,8 +55,10 @@ def template_in(folder: Path) -> Path:
         if entry.name != ".git":
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     copy_now(folder)
+    reword(next(folder.glob(f"{{{{*/src/*/{CHANGED}")), "The newest words of this file.")
+    (next(folder.glob("{{*/docs")) / Path(ADDED).name).write_text("New.\n", encoding="utf-8")
     git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--allow-empty", "--message", "Now")
+    git(folder, "commit", "--quiet", "--message", "Now")
     return folder
 
 
@@ -120,9 +120,9 @@ def test_an_update_keeps_what_is_yours_and_the_pipeline_works(lived: Lived, proj
     assert marks(lived.project) == set()
     for name, text in OWN.items():
         assert (lived.package / name).read_text(encoding="utf-8").endswith(text)
-    now = next(TEMPLATE.glob(f"{{{{*/src/*/{CHANGED}")).read_text(encoding="utf-8")
-    assert (lived.package / CHANGED).read_text(encoding="utf-8") == now
-    assert (lived.project / ".github/workflows/pages.yml").is_file()
+    for new in next(lived.template.glob("{{*/src/*/pipeline")).glob("*.py"):
+        assert (lived.package / "pipeline" / new.name).read_text(encoding="utf-8") == new.read_text(encoding="utf-8")
+    assert (lived.project / ADDED).is_file()
     assert cruft(lived.project, "check").returncode == 0
     assert not (lived.project / "_churn").exists()
     updated = Project(lived.project, project.environment)
@@ -185,7 +185,7 @@ def test_with_a_token_an_update_is_one_pull_request_however_often(hub: GitHub) -
     assert "Its CHANGELOG.md says what you must do" in pull["body"]
     assert "does not fit" not in pull["body"]
     changed = git(hub.origin, "diff", "--name-only", "main", pull["headRefName"]).splitlines()
-    assert ".cruft.json" in changed and ".github/workflows/pages.yml" in changed
+    assert ".cruft.json" in changed and ADDED in changed
     assert not any(name.endswith(("prepare.py", "features.py", "model.py")) for name in changed)
     assert {e["token"] for e in hub.events("credentials")} == {"of-a-person"}
     assert items(hub, "issue") == []

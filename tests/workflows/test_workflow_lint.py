@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def test_zizmor_finds_nothing(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", [PROJECT, TEMPLATE], ids=["project", "repository"])
-def test_actionlint_finds_nothing(folder: Path) -> None:
+def test_actionlint_and_shellcheck_find_nothing(folder: Path) -> None:
+    assert shutil.which("shellcheck"), "without it actionlint reads no script, and says nothing about that"
     files = sorted(map(str, (folder / ".github/workflows").glob("*.yml")))
     done = subprocess.run(["actionlint", *files], capture_output=True, text=True, encoding="utf-8")
     assert (done.returncode, done.stdout) == (0, "")

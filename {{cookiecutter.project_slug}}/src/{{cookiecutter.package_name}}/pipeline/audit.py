@@ -61,12 +61,14 @@ def audit(target: str, root: Path) -> tuple[dict[str, str], list[Link]]:
 
 
 def _unpack(image: str, target: Path) -> Path:
-    engine = next((e for e in ("docker", "podman") if shutil.which(e)), None)
-    if engine is None:
-        raise InputError(f"{image}: no such folder; to look into an image, docker or podman is needed")
-    made = subprocess.run([engine, "create", image], capture_output=True, text=True, check=False)
-    if made.returncode:
-        raise InputError(f"{image}: no such folder, and no image of that name ({made.stderr.strip()[-200:]})")
+    problem = "to look into an image, docker or podman is needed"
+    for engine in filter(shutil.which, ("docker", "podman")):  # whichever has it
+        made = subprocess.run([engine, "create", image], capture_output=True, text=True, check=False)
+        if made.returncode == 0:
+            break
+        problem = f"no image of that name ({' '.join(made.stderr.split())[-200:]})"
+    else:
+        raise InputError(f"{image}: no such folder; {problem}")
     container = made.stdout.split()[-1]
     try:
         subprocess.run([engine, "cp", f"{container}:/bento/src", str(target)], capture_output=True, check=True)
