@@ -49,7 +49,7 @@ class Project:
         """The variables with which the project's commands run."""
         return {
             **clean_environ(),
-            # As `ml` sets it for itself. A script that imports the pipeline has threads too, and while the other half of
+            # As `ml` sets it for itself. A script that imports the pipeline has threads too: while the other half of
             # the tests has the cores, waiting by spinning makes half a minute's work a matter of its time limit.
             "OMP_WAIT_POLICY": "PASSIVE",
             "PATH": os.pathsep.join([str(self.environment / BIN), os.environ["PATH"]]),
