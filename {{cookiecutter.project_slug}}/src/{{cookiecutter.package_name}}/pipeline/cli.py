@@ -70,6 +70,14 @@ def validate(
 
 
 @app.command()
+def explore(out: Annotated[Path, typer.Option(help="The page to write.")] = Path("runs/explore.html")) -> None:
+    """Describe the table on one HTML page: target relations, gaps, time, every column."""
+    from .explore import explore as write
+
+    typer.echo(f"page: {write(ROOT, out)}")
+
+
+@app.command()
 def train(out: Annotated[Path, typer.Option(help="Folder for the run.")] = DEFAULT_RUN) -> None:
     """Train and evaluate a model; write everything about it to a run folder."""
     from . import blocks, checks, metrics
