@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Project
-from test_metrics import INSIDE
+from test_metrics import INSIDE, passes_inside
 from test_service import running
 
 # Tables ship in these packages; only their files are used.
@@ -182,3 +183,82 @@ def test_a_table_too_large_for_this_machine_is_refused_before_it_is_read(copy: P
     assert done.returncode == 2
     assert "needs about 12000 GB of memory" in done.stderr
     assert "leave out columns" in done.stderr
+
+
+SPACE = {"learning_rate", "max_iter", "max_leaf_nodes", "min_samples_leaf", "l2_regularization"}
+
+
+@pytest.mark.parametrize(
+    ("search", "fits"),
+    [
+        ("{method: random, fits: 7, folds: 2}", 6),
+        ("{method: halving, fits: 30, folds: 2}", 30),  # 11 candidates, then 3, then 1
+        ("{fits: 5000, folds: 2, minutes: 0.001}", 2),  # what has begun is finished
+    ],
+)
+def test_a_search_stays_in_its_budget_and_says_what_it_found(copy: Project, tmp_path: Path, search: str, fits: int):
+    assert copy.run("ml", "init", str(table(tmp_path)), "--target", "bought").returncode == 0
+    with (copy.root / "params.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"\nsearch: {search}\n")
+    done = copy.run("ml", "train", **ONE)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((copy.root / "runs" / "model" / "metrics.json").read_text(encoding="utf-8"))["search"]
+    assert found["fits"] == fits
+    assert set(found["model"]) <= SPACE
+
+
+@pytest.mark.parametrize(
+    ("search", "words"),
+    [
+        ("{method: grid}", "search.method"),
+        ("{method: halving, fits: 30}", "halving with 3 folds needs at least 39 fits"),
+        ("{jobs: 0}", "-1 takes every core"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused(copy: Project, tmp_path: Path, search: str, words: str):
+    assert copy.run("ml", "init", str(table(tmp_path)), "--target", "bought").returncode == 0
+    with (copy.root / "params.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"\nsearch: {search}\n")
+    refused = copy.run("ml", "train")
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+    assert words in refused.stderr
+
+
+def test_a_search_finds_what_is_best_and_names_a_space_that_is_too_narrow(own_table: Project):
+    passes_inside(own_table, "search.py")
+
+
+def test_an_interrupted_search_says_what_is_lost(copy: Project, tmp_path: Path):
+    assert copy.run("ml", "init", str(table(tmp_path)), "--target", "bought").returncode == 0
+    with (copy.root / "params.yaml").open("a", encoding="utf-8") as file:
+        file.write("\nsearch: {fits: 2000, folds: 2}\n")
+    # The signal comes from inside, after the first fit: no race with the start of Python.
+    script = (
+        "import os, signal, sys\n"
+        f"from {copy.package.name}.pipeline import cli, search\n"
+        "score = search._score\n"
+        "def interrupting(*given):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return score(*given)\n"
+        "search._score = interrupting\n"
+        "sys.argv = ['ml', 'train']\n"
+        "cli.main()\n"
+    )
+    done = copy.run("python", "-c", script, OMP_NUM_THREADS="1", timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.startswith("ml: search stopped after 2 fits; no run was written; best so far: ")
+    assert not (copy.root / "runs" / "model").exists()
+
+
+def test_the_page_about_a_table_needs_nothing_but_itself(copy: Project, tmp_path: Path):
+    path = table(tmp_path)
+    path.write_text(path.read_text(encoding="utf-8").replace(",A,", ",<script>alert(1)</script>,"), encoding="utf-8")
+    assert copy.run("ml", "init", str(path), "--target", "bought", "--time", "when").returncode == 0
+    done = copy.run("ml", "explore", "--out", "page.html")
+    assert done.returncode == 0, done.stderr
+    page = (copy.root / "page.html").read_text(encoding="utf-8")
+    assert "<script>alert(1)" not in page
+    assert "default-src 'none'" in page
+    for heading in ("What goes with the target", "What is missing", "Over time", "Every column"):
+        assert f"<h2>{heading}</h2>" in page
+    assert not re.search(r"(?:src|url\()\s*=?\s*['\"]?https?:", page)

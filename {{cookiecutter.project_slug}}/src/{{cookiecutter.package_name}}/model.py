@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from scipy.stats import loguniform, randint
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
@@ -33,3 +36,14 @@ def make_model(
         early_stopping=False,
         random_state=seed,
     )
+
+
+def search_space() -> dict[str, Any]:
+    """What ``search`` in ``params.yaml`` tries: by argument of ``make_model``, a list or a distribution."""
+    return {
+        "learning_rate": loguniform(0.02, 0.3),
+        "max_iter": randint(50, 400),
+        "max_leaf_nodes": randint(4, 48),
+        "min_samples_leaf": randint(5, 100),
+        "l2_regularization": loguniform(0.01, 30),
+    }

@@ -37,6 +37,7 @@ def measure(
     folds: list[float | None],
     task: Task,
     seed: int,
+    edges: dict[str, float] | None = None,
 ) -> dict[str, Any]:
     """Measure what the checks and the importances need; small, and the same in every repetition.
 
@@ -46,6 +47,7 @@ def measure(
     model : the fitted pipeline
     train, holdout : positions of the rows that trained and that judge
     folds : the overall metric (``OVERALL``) of each fold
+    edges : what the search of params.yaml chose at the edge of its space
 
     Returns
     -------
@@ -75,7 +77,7 @@ def measure(
         "importance": _importance(
             predict, inputs.take(judged[:SHUFFLED]), y[judged[:SHUFFLED]], strongest, metric, seed
         ),
-        "edges": _edges(model),
+        "edges": _edges(model) | (edges or {}),
         "twins": _twins(inputs, y, train, judged, p),
     }
 

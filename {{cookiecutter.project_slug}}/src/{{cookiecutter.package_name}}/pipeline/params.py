@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, validate_call
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator, validate_call
 
 from .errors import InputError, did_you_mean, explain
 from .files import read_yaml
@@ -32,6 +32,25 @@ class Split(Strict):
     holdout: float = Field(0.25, gt=0, lt=1)
     salt: int = Field(0, ge=0, lt=10_000)  # another number draws another holdout
     cutoff: float | datetime | None = None  # a number where the time column holds numbers, such as years
+
+
+class Search(Strict):
+    """A search for the model's arguments, in each fold anew; the budget, in fits and minutes, is for one of them."""
+
+    method: Literal["random", "halving"] = "random"
+    fits: int = Field(60, ge=4)
+    minutes: float | None = Field(None, gt=0)  # how far it comes then depends on the machine
+    folds: int = Field(3, ge=2, le=20)
+    jobs: int = Field(1, ge=-1)  # -1: every core
+
+    @model_validator(mode="after")
+    def _enough(self) -> Search:
+        least = self.folds * (2 if self.method == "random" else 13)  # halving: 9 candidates, then 3, then 1
+        if self.fits < least:
+            raise ValueError(f"{self.method} with {self.folds} folds needs at least {least} fits")
+        if self.jobs == 0:
+            raise ValueError("jobs: 0 would do nothing; -1 takes every core")
+        return self
 
 
 class Costs(Strict):
@@ -85,6 +104,7 @@ class Params(Strict):
     features: dict[str, Any] = {}
     model: dict[str, Any] = {}
     split: Split = Split()
+    search: Search | None = None
     costs: Costs | None = None
     metrics: list[str] = []
     gates: dict[str, Gate] = {}
@@ -107,7 +127,7 @@ def load(path: str | Path = "params.yaml") -> Params:
     try:
         params = Params.model_validate(document)
     except ValidationError as error:
-        models = (Params, Split, Costs, Review, Gate, Drift, Service)
+        models = (Params, Search, Split, Costs, Review, Gate, Drift, Service)
         raise explain(error, str(path), {name for model in models for name in model.model_fields}) from None
     if params.costs:
         _check_costs(params.costs, params.task, path)

@@ -100,15 +100,7 @@ def plan(table: pd.DataFrame, obj: SchemaObject, params: Params) -> Split:
     sides = [side for side in (late, chosen) if side is not None]
     holdout, training = np.logical_and.reduce(sides), ~np.logical_or.reduce(sides)
     _two_sides(table[obj.target.name], holdout, training, params)
-    folds = list(_folds(table[training], obj, method, params))
-    y = table[obj.target.name].to_numpy()[training]
-    if params.task != "regression":  # an early fold of a series may know one class only
-        folds = [(fit, judge) for fit, judge in folds if len(pd.unique(y[fit])) > 1]
-    folds = [(fit, judge) for fit, judge in folds if len(fit) and len(judge)]
-    if not folds:
-        raise InputError(
-            "the table: no fold has rows to train on and rows to judge; bring more rows or lower split.folds"
-        )
+    folds = folds_of(table[training], obj, method, params)
     return Split(method, reason, holdout, training, folds, cutoff)
 
 
@@ -168,6 +160,25 @@ def _two_sides(target: pd.Series, holdout: np.ndarray, training: np.ndarray, par
                 f"the table: all {rows.sum():,} rows to {verb} have '{target.name}' = {found.index[0]}; with so few of "
                 "the other value nothing can be learnt or judged: bring more of them, or change 'split' in params.yaml"
             )
+
+
+def folds_of(training: pd.DataFrame, obj: SchemaObject, method: str, params: Params) -> list[Fold]:
+    """Return (train, test) positions within the rows that train.
+
+    Raises
+    ------
+    InputError
+        Too few groups, moments or rows for ``params.split.folds``.
+    """
+    y = training[obj.target.name].to_numpy()  # type: ignore[union-attr]
+    least = 1 if params.task == "regression" else 2  # an early fold of a series may know one class only
+    drawn = _folds(training, obj, method, params)
+    folds = [(fit, judge) for fit, judge in drawn if len(judge) and len(fit) and len(pd.unique(y[fit])) >= least]
+    if not folds:
+        raise InputError(
+            "the table: no fold has rows to train on and rows to judge; bring more rows or lower the number of folds"
+        )
+    return folds
 
 
 def _folds(training: pd.DataFrame, obj: SchemaObject, method: str, params: Params) -> Iterator[Fold]:

@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from .. import features as user_features
 from .. import model as user_model
-from . import charts, checks, data, findings, inference, metrics, models, params, plots, runs, split, tables
+from . import charts, checks, data, findings, inference, metrics, models, params, plots, runs, search, split, tables
 from . import contract as contracts
 from .errors import InputError
+from .odcs import SchemaObject
 from .rules import Violation
 from .thresholds import best_threshold, draw_thresholds
 
@@ -88,6 +89,25 @@ def score(model: BaseEstimator, table: pd.DataFrame, task: params.Task, classes:
     return found[:, 1] if task == "binary" else found
 
 
+def tune(
+    chosen: params.Params, rows: pd.DataFrame, obj: SchemaObject, method: str, y: np.ndarray, classes: int, say: Say
+) -> search.Found:
+    """Search the model's arguments on these rows alone, if params.yaml asks for a search."""
+    if chosen.search is None:
+        return search.Found(chosen, 0, {})
+    if not hasattr(user_model, "search_space"):
+        raise InputError(f"{data.PACKAGE}/model.py: params.yaml asks for a search, but there is no search_space()")
+    inputs, metric = rows[[p.name for p in obj.features]], next(iter(metrics.metrics_for(chosen.task, 0.5).values()))
+    inner = chosen.model_copy(update={"split": chosen.split.model_copy(update={"folds": chosen.search.folds})})
+
+    def evaluate(candidate: params.Params, fit: np.ndarray, judge: np.ndarray) -> float:
+        model = build(candidate, candidate.seed).fit(inputs.iloc[fit], y[fit])
+        return metric.sign * metric.value(y[judge], score(model, inputs.iloc[judge], chosen.task, classes))
+
+    folds = split.folds_of(rows, obj, method, inner)
+    return search.tuned(chosen, user_model.search_space(), folds, evaluate, say)
+
+
 def train(root: Path, out: Path, say: Say = say) -> dict[str, Any]:
     """Train on the project in ``root`` and write a run to ``out``.
 
@@ -120,15 +140,16 @@ def train(root: Path, out: Path, say: Say = say) -> dict[str, Any]:
     holdout, rest = np.flatnonzero(divided.holdout), np.flatnonzero(divided.training)
     ids = split.row_ids(table, obj)
 
-    unfitted = build(chosen, chosen.seed)
     parts, oof = [], np.full((len(rest), max(len(classes), 1)) if chosen.task == "multiclass" else len(rest), np.nan)
     for number, (fit, judge) in enumerate(divided.folds, start=1):
         say(f"fold {number} of {len(divided.folds)}")
-        fold = clone(unfitted).fit(inputs.iloc[rest[fit]], y[rest[fit]])
-        oof[judge] = score(fold, inputs.iloc[rest[judge]], chosen.task, len(classes))
+        own = tune(chosen, table.iloc[rest[fit]], obj, divided.method, y[rest[fit]], len(classes), say)
+        fold = build(own.params, chosen.seed).fit(inputs.iloc[rest[fit]], y[rest[fit]])
+        asked = np.concatenate([rest[judge], holdout])  # in one call: each passes through the features anew
+        both = score(fold, inputs.iloc[asked], chosen.task, len(classes))
+        oof[judge], p = both[: len(judge)], both[len(judge) :]
         parts.append(_predictions(ids, y, classes, rest[judge], oof[judge], f"fold-{number}", chosen.seed))
         # How far the folds' models differ on the holdout is the noise of training: see inference.
-        p = score(fold, inputs.iloc[holdout], chosen.task, len(classes))
         parts.append(_predictions(ids, y, classes, holdout, p, f"holdout-fold-{number}", chosen.seed))
     judged = ~np.isnan(oof if oof.ndim == 1 else oof[:, 0])
     threshold, draws = None, []
@@ -136,10 +157,11 @@ def train(root: Path, out: Path, say: Say = say) -> dict[str, Any]:
         seen = ids.iloc[rest[judged]], y[rest][judged], oof[judged]
         threshold, draws = best_threshold(*seen[1:], chosen.costs), draw_thresholds(*seen, chosen.costs)
 
+    best = tune(chosen, table.iloc[rest], obj, divided.method, y[rest], len(classes), say)
     fitted, seeds = None, []
     for seed in range(chosen.seed, chosen.seed + chosen.review.seeds):
         say(f"model with seed {seed}, {len(rest):,} rows")
-        model = build(chosen, seed).fit(inputs.iloc[rest], y[rest])
+        model = build(best.params, seed).fit(inputs.iloc[rest], y[rest])
         p = score(model, inputs.iloc[holdout], chosen.task, len(classes))
         if fitted is None:
             fitted, judged_p = model, p
@@ -167,12 +189,13 @@ def train(root: Path, out: Path, say: Say = say) -> dict[str, Any]:
         "cross_validation": _folds(known, y[rest], oof, divided.folds),
         "checks": checks.measure(
             lambda frame: score(fitted, frame, chosen.task, len(classes)),
-            *(fitted, inputs, y, rest, holdout, by_fold, chosen.task, chosen.seed),
+            *(fitted, inputs, y, rest, holdout, by_fold, chosen.task, chosen.seed, best.edges),
         ),
         "missing": {c: share for c, share in inputs.isna().mean().round(4).items() if share > 0},
         "missingness": gaps,
         "warnings": findings.warnings(table, obj, gaps),
         "confidence": chosen.review.confidence,
+        "search": {"model": best.params.model, "fits": best.fits} if chosen.search else None,
     }
     predictions = pd.concat(parts, ignore_index=True)
     if group := obj.with_role("group"):  # what a comparison must take for one draw

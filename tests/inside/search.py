@@ -1,0 +1,72 @@
+"""The search for the model's arguments, where the best ones are known. Runs inside a project: see test_init.py."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import entry_points
+
+import numpy as np
+import pytest
+from scipy.stats import randint, uniform
+
+PACKAGE = next(iter(entry_points(group="console_scripts", name="ml"))).value.partition(".")[0]
+parameters = importlib.import_module(f"{PACKAGE}.pipeline.params")
+search = importlib.import_module(f"{PACKAGE}.pipeline.search")
+
+SPACE = {"depth": randint(2, 60), "kind": ["plain", "odd"], "rate": [0.1, 0.2, 0.3, 0.4, 0.5], "share": uniform(0, 1)}
+FOLDS = [(np.arange(90), np.arange(90, 100)), (np.arange(10, 100), np.arange(10))]
+
+
+def found(evaluate, seed: int = 7, model: dict | None = None, **budget: object):
+    """Search with the scores that a function of the arguments and of the rows to fit on gives."""
+    chosen = parameters.Params(seed=seed, task="binary", model=model or {}, search=parameters.Search(folds=2, **budget))
+    return search.tuned(chosen, SPACE, FOLDS, lambda own, fit, judge: evaluate(own.model, fit, judge), lambda _: None)
+
+
+@pytest.mark.parametrize("method", ["random", "halving"])
+def test_it_comes_near_the_best_and_no_space_is_called_too_narrow(method: str) -> None:
+    best = found(lambda m, *_: -abs(m.get("share", 9) - 0.5), method=method, fits=120)
+    assert best.params.model["share"] == pytest.approx(0.5, abs=0.1)
+    assert "share" not in best.edges
+
+
+@pytest.mark.parametrize("method", ["random", "halving"])
+@pytest.mark.parametrize(("name", "sign"), [("share", 1), ("share", -1), ("depth", 1), ("depth", -1), ("rate", 1)])
+def test_a_best_value_at_the_end_of_its_space_is_named(method: str, name: str, sign: int) -> None:
+    best = found(lambda m, *_: sign * m.get(name, -99 * sign), method=method, fits=120)
+    assert best.edges[name] == best.params.model[name]
+
+
+def test_where_nothing_matters_an_edge_is_seldom_named() -> None:
+    def noise(*_: object) -> float:
+        return rng.normal()
+
+    named = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        named += bool(found(noise, seed, fits=40).edges)
+    assert named <= 20
+
+
+def test_what_is_there_already_stays_where_nothing_is_better() -> None:
+    mine = {"rate": 9, "depth": None}  # neither is in the space
+    best = found(lambda m, *_: float(m["depth"] is None), model=mine, fits=20)
+    assert best.params.model == mine
+
+
+def test_more_rows_are_given_to_fewer_candidates() -> None:
+    rows: list[int] = []
+
+    def count(_model: dict, fit: np.ndarray, _judge: np.ndarray) -> float:
+        rows.append(len(fit))
+        return 0.0
+
+    assert found(count, method="halving", fits=30).fits == 30
+    assert rows == [10] * 22 + [30] * 6 + [90] * 2
+
+
+def test_a_fold_that_cannot_judge_does_not_judge() -> None:
+    def one_class(model: dict, _fit: np.ndarray, judge: np.ndarray) -> float:
+        return float("nan") if judge[0] == 0 else model.get("share", -1.0)
+
+    assert found(one_class, fits=80).params.model["share"] > 0.9
