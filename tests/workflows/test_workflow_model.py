@@ -34,11 +34,11 @@ def source(tree: Path, name: str) -> Path:
     return next(tree.glob(f"src/*/{name}"))
 
 
-def corrupt(tree: Path) -> None:
-    """One amount becomes negative."""
+def corrupt(tree: Path, amount: str = "-3.00") -> None:
+    """One amount becomes negative, or another one."""
     file = tree / "data/transactions.csv.gz"
     lines = gzip.decompress(file.read_bytes()).decode().splitlines(keepends=True)
-    lines[41] = lines[41].rpartition(",")[0] + ",-3.00\n"
+    lines[41] = lines[41].rpartition(",")[0] + f",{amount}\n"
     file.write_bytes(gzip.compress("".join(lines).encode(), mtime=0))
 
 
@@ -62,6 +62,18 @@ def test_a_worse_model_is_found_with_the_cached_baseline(reviewing: GitHub) -> N
     assert reviewing.events("check")[-1]["conclusion"] == "failure"
     kept = reviewing.artifact(run, "review-files").namelist()
     assert {"report.md", "comparison.json", "candidate/metrics.json", "baseline/metrics.json"} <= set(kept)
+    assert "explore.html" not in kept
+
+
+def test_data_that_changed_is_shown_even_where_the_model_became_worse(reviewing: GitHub) -> None:
+    def edit(tree: Path) -> None:
+        corrupt(tree, amount="12.34")
+        drop_features(tree)
+
+    run = reviewing.on_pull_request("model", change(reviewing, edit))
+    assert run.conclusion == "failure", run.log
+    page = reviewing.artifact(run, "review-files").read("explore.html").decode()
+    assert "<h2>What goes with the target</h2>" in page
 
 
 def test_a_lost_cache_costs_time_and_nothing_else(hub: GitHub) -> None:
