@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
+UNKNOWN_KEY = {"extra_forbidden", "unexpected_keyword_argument"}
+
 
 class InputError(Exception):
     """The user's input is wrong. The message is one line: what, where, what to do. The command exits with 2."""
@@ -34,12 +36,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def explain(error: Exception, where: str, known: Iterable[str] = ()) -> InputError:
-    """Turn the first problem of a pydantic ``ValidationError`` into one line that names file, key and remedy."""
+    """Turn a pydantic ``ValidationError`` into one line that names file, key and remedy of its foremost problem."""
     problems = error.errors()  # type: ignore[attr-defined]
-    first = problems[0]
+    # A misspelt key is unknown and the right one is missing: the first says more than the second.
+    first = min(problems, key=lambda problem: problem["type"] not in UNKNOWN_KEY)
     key = ".".join(str(part) for part in first["loc"]) or "(top)"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    if first["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
+    if first["type"] in UNKNOWN_KEY:
         return InputError(f"{where}: unknown key '{key}'{did_you_mean(str(first['loc'][-1]), known)}{more}")
     value = first.get("input")
     shown = f", not {value!r}" if isinstance(value, str | int | float | bool) else ""
