@@ -1,4 +1,4 @@
-"""The project's service beside two others with the same model, in one run: latency, throughput, image.
+"""The project's service beside two others with the same model, in one run: latency and throughput.
 
     uv run --no-project benchmarks/service.py PROJECT [--seconds 5]
 

@@ -18,13 +18,12 @@ from pathlib import Path
 
 import pytest
 from conftest import Project, clean_environ
+from containers import import_base, settings
 from test_audit import assert_broken, flip
 
 TOOLS = ("podman", "buildah", "runc", "debootstrap")
 LIMIT = 480e6
 ABSENT = ("pyarrow", "matplotlib", "skrub", "typer", "pip", "uv", "pytest", "mypy")
-CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cookiecutter-ml-cicd"
 
 
 def needed() -> None:
@@ -35,49 +34,11 @@ def needed() -> None:
         pytest.skip(f"the image is not built here: {', '.join(missing)} is missing")
 
 
-def base_system() -> Path:
-    """A minimal Debian with Python, as a tar; made once per machine, in about a minute."""
-    archive = CACHE / "bookworm-python.tar"
-    if archive.is_file():
-        return archive
-    CACHE.mkdir(parents=True, exist_ok=True)
-    root = CACHE / f"rootfs-{os.getpid()}"
-    packages = "--include=python3,python3-venv,ca-certificates"
-    subprocess.run(
-        ["debootstrap", "--variant=minbase", packages, "bookworm", root], check=True, stdout=subprocess.DEVNULL
-    )
-    # This machine's way to its package registries, and none of what apt left behind.
-    shutil.copy(CERTIFICATES, root / "etc/ssl/certs/ca-certificates.crt")
-    for settings in ("pip.conf", "apt/apt.conf.d/99test"):
-        if (Path("/etc") / settings).is_file():
-            shutil.copy(Path("/etc") / settings, root / "etc" / settings)
-    shutil.rmtree(root / "var/lib/apt/lists")
-    for package in (root / "var/cache/apt/archives").glob("*.deb"):
-        package.unlink()
-    subprocess.run(["tar", "-C", root, "-cf", archive.with_suffix(".part"), "."], check=True)
-    archive.with_suffix(".part").rename(archive)
-    shutil.rmtree(root)
-    return archive
-
-
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The variables with which podman and buildah work in a storage of their own."""
     needed()
-    folder = tmp_path_factory.mktemp("containers")
-    (folder / "storage.conf").write_text(
-        f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/graph"\nrunroot = "{folder}/run"\n'
-    )
-    (folder / "containers.conf").write_text(
-        '[containers]\nnetns = "host"\ndefault_ulimits = ["nofile=1000:1000", "nproc=1000:1000"]\n'
-        '[engine]\ncgroup_manager = "cgroupfs"\nruntime = "runc"\n'
-    )
-    return {
-        "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
-        "CONTAINERS_CONF": str(folder / "containers.conf"),
-        "BUILDAH_ISOLATION": "chroot",
-        "BENTOML_HOME": str(folder / "bentoml"),
-    }
+    return settings(tmp_path_factory.mktemp("containers"))
 
 
 def podman(engine: dict[str, str], *arguments: str) -> str:
@@ -102,8 +63,7 @@ def run(served: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def image(served: Project, run: Path, engine: dict[str, str]) -> str:
     version = served.run("python", "-c", "import sys; print('{}.{}'.format(*sys.version_info))").stdout.strip()
-    certificates = [f"--change=ENV {name}={CERTIFICATES}" for name in ("SSL_CERT_FILE", "PIP_CERT")]
-    podman(engine, "import", *certificates, str(base_system()), f"docker.io/library/python:{version}-slim")
+    import_base(version, clean_environ() | engine)
     command = ["ml", "package", "--run", str(run), "--engine", "podman", "--image", "churn:test"]
     done = served.run(*command, timeout=900, **engine)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -117,9 +77,10 @@ def container(image: str, engine: dict[str, str]) -> Iterator[tuple[str, float]]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = ["bentoml", "serve", "/bento", "--host", "127.0.0.1", "--port", str(port)]
+    command = ["gunicorn", f"--bind=127.0.0.1:{port}"]
     began = time.monotonic()
-    podman(engine, "run", "--detach", "--read-only", "--read-only-tmpfs=false", "--name", "churn", image, *command)
+    safe = ["--read-only", "--read-only-tmpfs=false", "--cap-drop=ALL"]
+    podman(engine, "run", "--detach", *safe, "--name", "churn", image, *command)
     try:
         while subprocess.run(["curl", "-sf", f"http://127.0.0.1:{port}/readyz"], capture_output=True).returncode:
             assert time.monotonic() - began < 90, podman(engine, "logs", "churn")

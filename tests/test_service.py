@@ -62,10 +62,15 @@ class Server:
         )
         self.url = f"http://127.0.0.1:{self.port}"
         until = time.monotonic() + 90
-        while self.ask("GET", "/readyz")[0] != 200:
+        while not self.all_ready():
             assert self.process.poll() is None, f"the server stopped:\n{log.read_text()[-3000:]}"
             assert time.monotonic() < until, f"the server is not ready:\n{log.read_text()[-3000:]}"
             time.sleep(0.1)
+
+    def all_ready(self) -> bool:
+        """Whether every worker has loaded its model; /readyz answers as soon as one has."""
+        ready = [json.loads(line) for line in self.log.read_text().splitlines() if '"message": "ready"' in line]
+        return bool(ready) and len(ready) >= ready[0]["workers"] and self.ask("GET", "/readyz")[0] == 200
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, dict | str]:
         """Ask once, on a new connection; status 0 when there is no answer."""
@@ -81,14 +86,12 @@ class Server:
         return self.ask("POST", "/predict", json.dumps(content).encode(), **headers)  # type: ignore[return-value]
 
     def workers(self) -> list[int]:
-        """The process ids of the workers: grandchildren of ``ml serve``."""
+        """The process ids of the workers: grandchildren of ``ml serve``, children of gunicorn."""
         parents: dict[int, int] = {}
-        found = []
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError, ValueError):
                 parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                found += [int(entry.name)] if b"worker.service" in (entry / "cmdline").read_bytes() else []
-        return [pid for pid in found if parents.get(parents[pid]) == self.process.pid]
+        return [pid for pid, parent in parents.items() if parents.get(parent) == self.process.pid]
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)

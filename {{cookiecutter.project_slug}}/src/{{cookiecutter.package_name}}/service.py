@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import hmac
 import json
 import logging
@@ -11,7 +13,7 @@ import time
 from collections import Counter as Tally
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bentoml
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
@@ -23,21 +25,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from .pipeline.errors import Refusal
+from .pipeline.workers import WORKERS
 
-
-def cpus() -> int:
-    """Return the cores this process may use: the container's limit where there is one."""
-    limit = Path("/sys/fs/cgroup/cpu.max")  # cgroup 2: "150000 100000", or "max 100000"
-    quota, _, period = limit.read_text().partition(" ") if limit.is_file() else ("max", "", "")
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return there if quota.strip() == "max" else max(1, min(there, int(quota) // int(period)))
-
-
-# A worker a core, at least two so that one may die, and one native thread in each. A model of 150 trees opens 150
-# parallel regions a batch: with a thread a core in each of two workers a request of 6 ms was measured to take 560.
-WORKERS = int(os.environ.get("ML_SERVICE_WORKERS", "0")) or max(2, min(cpus(), 8))
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")  # workers inherit it; an operator's own value wins
+if TYPE_CHECKING:
+    from .pipeline.serving import Engine
 
 Handler = Callable[[Request], Awaitable[Response]]
 PACKAGE = __name__.split(".")[0]
@@ -68,7 +59,7 @@ def log_as_json() -> None:
     """Give this service's and BentoML's own lines one form."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLines())
-    for name in ("ml.service", "bentoml", "uvicorn"):
+    for name in ("ml.service", "bentoml", "uvicorn", "gunicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel("WARNING" if name == "uvicorn" else "INFO")  # uvicorn's lines on requests repeat ours
@@ -175,6 +166,14 @@ app = Starlette(
 )
 
 
+@functools.cache
+def engine() -> Engine:
+    """Load the model, once in a process and in those forked from it."""
+    from .pipeline.serving import Engine  # pandas and scikit-learn: seconds, and `bentoml serve`'s parent needs neither
+
+    return Engine(STAGED)
+
+
 # An ASGI app of our own on the service: the framework's tracing, metrics and access log took half of a request's time,
 # and its batching sheds load. Health (/livez, /healthz, /readyz) and the workers stay BentoML's.
 @bentoml.service(
@@ -189,8 +188,18 @@ class Service:
     """One worker: the engine is loaded before the worker says that it is ready."""
 
     def __init__(self) -> None:
-        from .pipeline.serving import Engine  # pandas and scikit-learn: for workers only, not for their parent
-
         log_as_json()
-        app.state.engine = Engine(STAGED)
+        app.state.engine = engine()
         LOG.info("ready", extra={"fields": {"version": app.state.engine.version, "workers": WORKERS}})
+
+
+def asgi() -> Any:
+    """Build the whole application with the model in memory, for a server that then forks its workers."""
+    log_as_json()
+    gc.disable()  # while hundreds of modules are made, none of which is garbage
+    engine()
+    service: Any = Service  # the decorator makes more of it than a class
+    application = service.to_asgi()
+    gc.freeze()  # so that a collection in a worker does not copy the pages that it shares
+    gc.enable()
+    return application

@@ -31,10 +31,8 @@ def save(model: Any, path: Path) -> None:
     InputError
         The estimator holds something that skops cannot write or that would be refused on loading.
     """
-    import skops.io as sio
-
     try:
-        sio.dump(model, path, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
+        _skops().dump(model, path, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
     except Exception as error:
         raise InputError(f"src/{OWN_PACKAGE}/model.py: skops cannot save this estimator: {error}") from error
     untrusted(path)
@@ -48,24 +46,36 @@ def load(path: Path) -> Any:
     InputError
         The file is missing, is not a skops file (a pickle is refused unopened), or names a type that is not trusted.
     """
-    import skops.io as sio
-
-    return sio.load(path, trusted=untrusted(path))
+    return _skops().load(path, trusted=untrusted(path))
 
 
 def untrusted(path: Path) -> list[str]:
     """Return the types that skops asks about, each of them from a trusted place."""
-    import skops.io as sio
-
     if not path.is_file():
         raise InputError(f"{path}: no such model; make one with 'ml train --out {path.parent}'")
     if not zipfile.is_zipfile(path):
         raise InputError(f"{path}: not a skops file; a pickle or anything else is not opened")
-    found = sio.get_untrusted_types(file=path)
+    found = _skops().get_untrusted_types(file=path)
     for name in found:
         if not _trusted(name):
             raise InputError(f"{path}: holds {name}, which this project does not trust (pipeline/models.py)")
     return list(found)
+
+
+def _skops() -> Any:
+    """Import skops without its list of all of scikit-learn's estimators.
+
+    To make it, it imports every module of scikit-learn, up to half a second of a service's start; and what a model may
+    name is decided here, for these as for others.
+    """
+    import sklearn.utils
+
+    everything = sklearn.utils.all_estimators
+    sklearn.utils.all_estimators = list
+    try:
+        return importlib.import_module("skops.io")
+    finally:
+        sklearn.utils.all_estimators = everything
 
 
 def _trusted(name: str) -> bool:

@@ -264,13 +264,17 @@ def serve(path: Path, port: int, reload: bool = False) -> int:
     with tempfile.TemporaryDirectory(prefix="ml-serve-") as temporary:
         env = os.environ | {"ML_STAGED": str(stage(Run(path), Path(temporary) / "run")), "BENTOML_DO_NOT_TRACK": "True"}
         command = [*_bentoml(), "serve", f"{PACKAGE}.service:Service", "--host=127.0.0.1", f"--port={port}"]
+        if sys.platform == "linux" and not reload:  # as in the image; forking is not safe elsewhere
+            config = f"--config=python:{PACKAGE}.pipeline.workers"
+            command = [sys.executable, "-m", "gunicorn", config, f"--bind=127.0.0.1:{port}"]
+            env["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(dir=temporary)
         server = subprocess.Popen([*command, *["--reload"] * reload], cwd=Path(__file__).parents[2], env=env)
         signal.signal(signal.SIGTERM, lambda *_: server.terminate())
         while True:
             try:
                 return server.wait()
             except KeyboardInterrupt:
-                continue  # the server got it as well and is finishing its requests
+                continue  # the server got it as well and is stopping
 
 
 def _bentoml() -> list[str]:
