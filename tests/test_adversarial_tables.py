@@ -48,10 +48,11 @@ def test_one_line_says_what_is_wrong(results: dict[str, dict], name: str):
 @pytest.mark.parametrize("name", WORKING)
 def test_it_works(results: dict[str, dict], name: str):
     result, table = results[name], TABLES[name]
-    for command in ("init", "validate", *(["train"] if table.trains else [])):
+    for command in ("init", "validate", "explore", *(["train"] if table.trains else [])):
         code, _, err = result[command]
         assert code == 0, f"{command}: {err}"
         assert all(line.startswith("warning: ") for line in err.splitlines()), f"{command}: {err}"
+    assert result["page"] < 10_000_000
     assert table.shows in result["init"][1]
     assert {column: result["types"].get(column, "") for column in table.types} == table.types
     assert result["same"], "the saved model predicts otherwise than the one that was saved, or not at all"

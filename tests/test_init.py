@@ -262,3 +262,15 @@ def test_the_page_about_a_table_needs_nothing_but_itself(copy: Project, tmp_path
     for heading in ("What goes with the target", "What is missing", "Over time", "Every column"):
         assert f"<h2>{heading}</h2>" in page
     assert not re.search(r"(?:src|url\()\s*=?\s*['\"]?https?:", page)
+
+
+def test_a_column_of_zeros_with_few_other_values_is_not_one_level(copy: Project, tmp_path: Path):
+    path = tmp_path / "rare.csv"
+    rows = [f"{i % 37 / 7:.3f},{i // 160 * (i - 100)},{'no' if i < 160 else 'yes'}" for i in range(200)]
+    path.write_text("\n".join(["weight,returns,bought", *rows]) + "\n", encoding="utf-8")
+    assert copy.run("ml", "init", str(path), "--target", "bought").returncode == 0
+    done = copy.run("ml", "explore", "--out", "page.html")
+    assert done.returncode == 0, done.stderr
+    page = (copy.root / "page.html").read_text(encoding="utf-8")
+    assert "returns: explains 100.0%" in page
+    assert "≤ 0" in page

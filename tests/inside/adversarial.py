@@ -548,12 +548,14 @@ def main(work: Path, names: list[str]) -> dict[str, dict[str, object]]:
         path = tried.write(root / "in")
         cli.ROOT = root
         result: dict[str, object] = {}
-        steps = [("init", str(path), *tried.arguments), ("validate",), ("train", "--out", str(root / "run"))]
-        for step in steps[: 3 if tried.trains else 2]:
+        steps = [("init", str(path), *tried.arguments), ("validate",), ("explore", "--out", str(root / "page.html"))]
+        steps += [("train", "--out", str(root / "run"))] if tried.trains else []
+        for step in steps:
             result[step[0]] = call(cli, step)
             if result[step[0]][0]:
                 break
         else:
+            result["page"] = (root / "page.html").stat().st_size
             result["same"] = predicts_the_same(package, root)
         result["files"] = sorted(p.name for p in root.iterdir() if p.name != "in")
         contract = root / "contract.yaml"

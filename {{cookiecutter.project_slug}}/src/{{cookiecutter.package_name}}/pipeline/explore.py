@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ from .train import encode
 
 ROWS = 50_000  # that the page describes; more would only take longer
 COLUMNS = 200  # with associations, which grow with their square
+LETTERS = 500  # of a cell
+YEARS = (1000, 9000)  # that matplotlib draws, with room on both sides
 BINS = 5
 PERIODS = 40
 # skrub's report is a page with scripts of its own; nothing may be fetched.
@@ -55,7 +59,18 @@ def _report(shown: pd.DataFrame) -> str:
     import skrub
 
     few = shown.shape[1] <= COLUMNS
-    return str(skrub.TableReport(shown, verbose=0, plot_distributions=few, compute_associations=few).html_snippet())
+    drawn = shown.apply(_drawable)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # means of numbers near the largest float
+        return str(skrub.TableReport(drawn, verbose=0, plot_distributions=few, compute_associations=few).html_snippet())
+
+
+def _drawable(values: pd.Series) -> pd.Series:
+    """Cut texts that would swell the page, and write dates out that lie beyond matplotlib's calendar."""
+    if pd.api.types.is_string_dtype(values.dtype):
+        return values.str.slice(0, LETTERS)
+    years = values.dt.year if values.dtype.kind == "M" else None
+    return values if years is None or years.dropna().between(*YEARS).all() else values.astype("str")
 
 
 def _outcome(y: np.ndarray, classes: list[object]) -> np.ndarray:
@@ -70,21 +85,36 @@ def _relations(known: pd.DataFrame, obj: SchemaObject, y: np.ndarray, classes: l
     if classes:
         what = f"share of {classes[-1] if len(classes) == 2 else classes[np.bincount(y).argmax()]}"
     for prop in obj.features:
-        level = _levels(known[prop.name], prop.logicalType in (*TEMPORAL, "integer", "number"))
-        by = outcome.groupby(level, observed=True).agg(["size", "mean"])
+        level, names = _levels(known[prop.name], prop.logicalType in (*TEMPORAL, "integer", "number"))
+        by = outcome.groupby(level).agg(["size", "mean"])
         told = float((by["size"] * (by["mean"] - outcome.mean()) ** 2).sum() / max(len(y) * outcome.var(ddof=0), 1e-12))
-        rows = [[str(name), f"{int(size):,}", number(mean)] for name, (size, mean) in by.iterrows()]
+        rows = [[names[place], f"{int(size):,}", number(mean)] for place, size, mean in by.itertuples()]
         tables.append((told, Table(f"{prop.name}: explains {told:.1%}", "lrr", ["value", "rows", what], rows)))
     tables.sort(key=lambda found: -found[0])
     found: list[Block] = [table for _, table in tables[:SHOWN]]
     return [*found, Text(f"… and {len(tables) - SHOWN} more columns that tell less")] if len(tables) > SHOWN else found
 
 
-def _levels(values: pd.Series, ordered: bool) -> pd.Series:
-    if ordered and values.nunique() > BINS:
-        return pd.qcut(values, BINS, duplicates="drop").astype("str").where(values.notna(), "missing")
-    text = values.astype("str").where(values.notna(), "missing")
-    return text.where(text.isin(text.value_counts().index[: 2 * BINS]), "other")
+def _levels(values: pd.Series, ordered: bool) -> tuple[np.ndarray, list[str]]:
+    """Each row's level (n,) and the levels' names: about a fifth of the rows each, or the most frequent values."""
+    gone, known = values.isna().to_numpy(), values.dropna()
+    if ordered and known.nunique() > BINS:
+        x = values.to_numpy() if values.dtype.kind == "M" else values.to_numpy("float64", na_value=np.nan)
+        rising = np.sort(x[~gone])
+        edges = np.unique(rising[len(rising) * np.arange(1, BINS) // BINS])
+        # An edge at the very end parts nothing; where it is the only one, the rest of the values are one level.
+        edges = edges[edges < rising[-1]] if edges[0] < rising[-1] else rising[rising < rising[-1]][-1:]
+        said = [str(pd.Timestamp(e)).removesuffix(" 00:00:00") if x.dtype.kind == "M" else f"{e:.6g}" for e in edges]
+        names = [f"≤ {said[0]}", *(f"> {low}, ≤ {high}" for low, high in pairwise(said)), f"> {said[-1]}"]
+        level = np.searchsorted(edges, x)
+    else:
+        common = known.value_counts().index[: 2 * BINS]
+        common = common.sort_values() if ordered else common
+        names = [*(str(value).removesuffix(" 00:00:00") for value in common), "other"]
+        level = common.get_indexer(pd.Index(values))
+        level[level < 0] = len(common)
+    level[gone] = len(names)
+    return level, [*names, "missing"]
 
 
 def _gaps(known: pd.DataFrame, obj: SchemaObject, y: np.ndarray, chosen: Params) -> Block:

@@ -13,6 +13,8 @@ from .params import Costs
 from .ranking import counts
 
 DRAWS = 10
+CELLS = 100  # in one unit of log odds
+STEP = 0x9E3779B97F4A7C15  # of splitmix64, the generator whose last step is pandas' hash of a whole number
 
 
 def best_threshold(y: np.ndarray, p: np.ndarray, costs: Costs | None) -> float:
@@ -34,10 +36,11 @@ def draw_thresholds(rows: pd.Series, y: np.ndarray, p: np.ndarray, costs: Costs 
     """
     costs = costs or _like_f1(y, p)
     choose = _smooth if best_threshold(y, p, costs) == _smooth(y, p, costs) else _lowest
-    found = []
+    found, limits = [], stats.poisson.cdf(np.arange(12), 1)
+    # A million names are hashed once, and their hashes ten times: names alone took a tenth of a training.
+    named = pd.util.hash_array(rows.to_numpy(dtype=object), hash_key="threshold-000000")
     for number in range(DRAWS):
-        hashed = pd.util.hash_array(rows.to_numpy(dtype=object), hash_key=f"threshold-{number:06}")
-        times = np.searchsorted(stats.poisson.cdf(np.arange(12), 1), hashed / 2**64)
+        times = np.searchsorted(limits, pd.util.hash_array(named + np.uint64(number * STEP % 2**64)) / 2**64)
         found.append(choose(np.repeat(y, times), np.repeat(p, times), costs))
     return found
 
@@ -63,6 +66,12 @@ def _smooth(y: np.ndarray, p: np.ndarray, costs: Costs) -> float:
     """Where both decisions cost the same; the lowest point where a probability cannot say."""
     if y.min() == y.max() or min(costs.false_positive, costs.false_negative) == 0:
         return _lowest(y, p, costs)
-    fitted = LogisticRegression(C=1e6).fit(logit(np.clip(p, 1e-9, 1 - 1e-9))[:, None], y)
+    x = logit(np.clip(p, 1e-9, 1 - 1e-9))
+    # Rows that are hardly apart are one, with their number as its weight: a million rows are as quick as a thousand.
+    cell = 2 * ((x - x.min()) * CELLS).astype(int) + y
+    rows = np.bincount(cell)
+    cells = np.flatnonzero(rows)
+    means = np.bincount(cell, x)[cells] / rows[cells]
+    fitted = LogisticRegression(C=1e6).fit(means[:, None], cells % 2, sample_weight=rows[cells])
     slope, even = float(fitted.coef_[0, 0]), np.log(costs.false_positive / costs.false_negative)
     return float(expit((even - fitted.intercept_[0]) / slope)) if slope > 0 else _lowest(y, p, costs)

@@ -1,0 +1,182 @@
+"""What the machinery costs on tables: `ml validate` against checks by hand, `ml train` against bare scikit-learn.
+
+    python benchmarks/tables.py validate [ROWS]      10 million rows by default, reading excluded
+    python benchmarks/tables.py train [ROWS ...]     20,000 and 1 million rows by default
+    python benchmarks/tables.py size [ROWS]          5 million rows × 20 columns: init, validate, train; peak memory
+
+Run it with the Python of a project that was baked with `example=none`. Both sides of a comparison run right after one
+another, REPEATS times (3 by default); the fastest of each counts.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+PACKAGE = next(iter(entry_points(group="console_scripts", name="ml"))).value.partition(".")[0]
+REPEATS = int(os.environ.get("REPEATS", "3"))
+HEAD = {"apiVersion": "v3.2.0", "kind": "DataContract", "id": "t", "version": "1", "status": "draft"}
+# The folds, fits, seeds and predictions of `ml train`, and nothing else.
+BARE = """
+import pandas as pd
+from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from {package}.features import make_features
+from {package}.model import make_model
+
+table = pd.read_csv("data/table.csv")
+held = pd.util.hash_array(table["id"].to_numpy()) < 0.25 * 2.0**64
+x, y = table.drop(columns=["id", "y"]), table["y"].to_numpy()
+x["word"] = x["word"].astype("str")
+train, labels = x[~held], y[~held]
+for fit, judge in StratifiedKFold(5, shuffle=True, random_state=7).split(train, labels):
+    fold = make_pipeline(make_features(), make_model(task="binary", seed=7)).fit(train.iloc[fit], labels[fit])
+    print(roc_auc_score(labels[judge], fold.predict_proba(train.iloc[judge])[:, 1]))
+    fold.predict_proba(x[held])
+for seed in range(7, 7 + {seeds}):
+    fitted = make_pipeline(make_features(), make_model(task="binary", seed=seed)).fit(train, labels)
+    print(roc_auc_score(y[held], fitted.predict_proba(x[held])[:, 1]))
+"""
+
+
+def fastest(function: Callable[[], object]) -> float:
+    """Seconds of the fastest of several calls."""
+    found = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        function()
+        found.append(time.perf_counter() - start)
+    return min(found)
+
+
+def validate(rows: int) -> None:
+    """Eight columns with the usual rules, all of them kept; then with 10 % bad rows."""
+    contracts = importlib.import_module(f"{PACKAGE}.pipeline.contract")
+    rules = importlib.import_module(f"{PACKAGE}.pipeline.rules")
+    bounds = {"logicalTypeOptions": {"minimum": 0, "maximum": 100}}
+    kinds = {"id": "integer", "a": "number", "b": "number", "c": "integer", "d": "string", "e": "string", "f": "date"}
+    more = {
+        "id": {"primaryKey": True},
+        **dict.fromkeys("abc", bounds),
+        "d": {"enum": [{"value": v} for v in "abcd"]},
+        "e": {"logicalTypeOptions": {"pattern": "^[0-9]{5}$"}},
+        "f": {"logicalTypeOptions": {"minimum": "2020-01-01"}},
+        "y": {"customProperties": [{"property": "role", "value": "target"}]},
+    }
+    kinds["y"] = "integer"
+    properties = [{"name": n, "logicalType": k, "required": n != "b", **more[n]} for n, k in kinds.items()]
+    obj = contracts.parse(HEAD | {"schema": [{"name": "t", "properties": properties}]}).table
+    rng = np.random.default_rng(0)
+    days = pd.Timestamp("2021-01-01") + pd.to_timedelta(rng.integers(0, 500, rows), "D")
+    frame = pd.DataFrame(
+        {
+            "id": np.arange(rows),
+            "a": rng.uniform(0, 100, rows),
+            "b": np.where(rng.random(rows) < 0.1, np.nan, rng.uniform(0, 100, rows)),
+            "c": rng.integers(0, 100, rows),
+            "d": pd.Series(rng.choice(list("abcd"), rows)).astype("str"),
+            "e": pd.Series(rng.integers(10_000, 99_999, rows)).astype("str"),
+            "f": pd.Series(days).astype("datetime64[us]"),
+            "y": rng.integers(0, 2, rows),
+        }
+    )
+
+    def by_hand() -> int:
+        bad = frame["id"].duplicated(keep=False).sum() + frame["id"].isna().sum()
+        for name in ("a", "b", "c"):
+            bad += (~frame[name].between(0, 100) & frame[name].notna()).sum()
+        bad += frame[["a", "c", "d", "e", "f", "y"]].isna().sum().sum()
+        bad += (~frame["d"].isin(list("abcd"))).sum()
+        bad += (~frame["e"].str.contains("^[0-9]{5}$", regex=True)).sum()
+        return int(bad + (frame["f"] < pd.Timestamp("2020-01-01")).sum())
+
+    print(f"| {rows:,} rows × 8 columns | by hand, s | rules.check, s | ratio |\n|---|--:|--:|--:|")
+    for what in ("all rows good", "10 % bad rows"):
+        hand, ours = fastest(by_hand), fastest(lambda: rules.check(frame, obj))
+        print(f"| {what} | {hand:.2f} | {ours:.2f} | {ours / hand:.2f} |", flush=True)
+        frame.loc[rng.random(rows) < 0.1, "a"] = 101.0
+
+
+def project(folder: Path, rows: int) -> None:
+    """A table of an id, eight numbers, a category and a binary target, as `ml init` sees it."""
+    rng = np.random.default_rng(0)
+    numbers = {f"x{i}": rng.normal(size=rows).round(4) for i in range(8)}
+    word = rng.integers(0, 6, rows)
+    chance = 1 / (1 + np.exp(-(numbers["x0"] + numbers["x1"] * numbers["x2"] + word / 3 - 1)))
+    table = pd.DataFrame({"id": np.arange(rows), **numbers, "word": np.array(list("abcdef"))[word]})
+    (folder / "data").mkdir(parents=True)
+    table.assign(y=(rng.random(rows) < chance).astype(int)).to_csv(folder / "data" / "table.csv", index=False)
+    run(folder, "ml", "init", "data/table.csv", "--target", "y", "--id", "id")
+
+
+def run(folder: Path, *command: str) -> tuple[float, float]:
+    """Seconds and peak memory in GB of a command that must succeed."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PATH": path}  # as `ml` sets it: the same for both sides
+    start = time.perf_counter()
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        _, status, used = os.wait4(process.pid, 0)
+        if status:
+            log.seek(0)
+            sys.exit(f"{' '.join(command)}:\n{log.read().decode()[-2000:]}")
+    return time.perf_counter() - start, used.ru_maxrss / 1e6
+
+
+def train(sizes: list[int]) -> None:
+    """The whole of `ml train`, imports included, against the bare script."""
+    params = importlib.import_module(f"{PACKAGE}.pipeline.params")
+    print("| rows | bare script, s | ml train, s | more |\n|--:|--:|--:|--:|")
+    for rows in sizes:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "project"
+            project(folder, rows)
+            seeds = params.load(folder / "params.yaml").review.seeds
+            (folder / "bare.py").write_text(BARE.format(package=PACKAGE, seeds=seeds), encoding="utf-8")
+            pair = [(sys.executable, "bare.py"), ("ml", "train")]
+            found = [[run(folder, *command)[0] for command in pair] for _ in range(REPEATS)]
+        bare, ours = (min(column) for column in zip(*found, strict=True))
+        print(f"| {rows:,} | {bare:.1f} | {ours:.1f} | {ours / bare - 1:+.0%} |", flush=True)
+
+
+def size(rows: int) -> None:
+    """Twenty columns: numbers, whole numbers, categories, a date, a target."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        rng = np.random.default_rng(0)
+        columns: dict[str, object] = {f"x{i}": rng.normal(size=rows).round(4) for i in range(12)}
+        score = columns["x0"] + rng.normal(size=rows)  # type: ignore[operator]
+        columns |= {f"n{i}": rng.integers(0, 100, rows) for i in range(3)}
+        columns |= {f"c{i}": pd.Categorical.from_codes(rng.integers(0, 8, rows), list("abcdefgh")) for i in range(3)}
+        columns["when"] = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 1500, rows), "D")
+        pd.DataFrame(columns | {"y": (score > 0).astype(int)}).to_parquet(folder / "table.parquet", index=False)
+        del columns, score
+        print(f"| {rows:,} rows × 20 columns | s | GB at most |\n|---|--:|--:|")
+        for command in (("init", "table.parquet", "--target", "y"), ("validate",), ("train",)):
+            seconds, memory = run(folder, "ml", *command)
+            print(f"| ml {command[0]} | {seconds:.0f} | {memory:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    what, *numbers = sys.argv[1:] or ["--help"]
+    given = [int(number.replace("_", "")) for number in numbers]
+    if what == "validate":
+        validate(*given or [10_000_000])
+    elif what == "train":
+        train(given or [20_000, 1_000_000])
+    elif what == "size":
+        size(*given or [5_000_000])
+    else:
+        sys.exit(__doc__)
