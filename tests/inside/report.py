@@ -111,6 +111,15 @@ def test_the_page_asks_nobody_for_anything():
     assert not re.search(r"url\(|@import", text)
 
 
+@pytest.mark.parametrize("scale", [1e-7, 1.0, 3e5, -2e9])
+def test_charts_hold_only_numbers_that_mermaid_reads(scale):
+    line = [scale * x for x in (0.1234567, 0.5, 1.0)]
+    chart = blocks.Chart("c", "c", "x", "y", sorted(line), {"main": line})
+    drawn = markdown.render(blocks.Report("r", [chart])).partition("xychart-beta")[2]
+    assert re.search(r"line \[-?\d", drawn)
+    assert not re.search(r"\d[eE][+-]?\d", drawn)
+
+
 def test_numbers_read_well():
     shown = [blocks.number(v, True) for v in (0.0123, -0.00034, 0.0, 12345.6, float("nan"), None)]
     assert shown == ["+0.012", "−0.0003", "0.000", "+12,346", "–", "–"]

@@ -7,6 +7,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+import numpy as np
+
 from .blocks import SHOWN, Block, Chart, Code, Items, Report, Section, Table, Text
 
 LIMIT = 60_000  # bytes; GitHub and CML refuse 65,536, and CML adds a line of its own
@@ -90,10 +92,15 @@ def _chart(chart: Chart) -> Iterator[str]:
     look = {"plotColorPalette": ", ".join(colours), "backgroundColor": "transparent"}
     config = json.dumps({"xyChart": {"width": 640, "height": 340}, "themeVariables": {"xyChart": look}})
     yield from ("", "```mermaid", f"%%{{init: {config}}}%%", "xychart-beta")
-    yield f'  x-axis "{_quoted(chart.x_label)}" {chart.x[0]:.4g} --> {chart.x[-1]:.4g}'
-    yield f'  y-axis "{_quoted(chart.y_label)}" {low:.4g} --> {high:.4g}'
-    yield from (f"  line [{', '.join(f'{value:.4g}' for value in line[::step])}]" for line in lines.values())
+    yield f'  x-axis "{_quoted(chart.x_label)}" {_digits(chart.x[0])} --> {_digits(chart.x[-1])}'
+    yield f'  y-axis "{_quoted(chart.y_label)}" {_digits(low)} --> {_digits(high)}'
+    yield from (f"  line [{', '.join(_digits(value) for value in line[::step])}]" for line in lines.values())
     yield "```"
+
+
+def _digits(value: float) -> str:
+    """Four digits; never 8.917e+04, which Mermaid calls a syntax error."""
+    return np.format_float_positional(value, precision=4, unique=False, fractional=False, trim="-")
 
 
 def _quoted(text: str) -> str:
