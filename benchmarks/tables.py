@@ -29,7 +29,6 @@ HEAD = {"apiVersion": "v3.2.0", "kind": "DataContract", "id": "t", "version": "1
 # The folds, fits, seeds and predictions of `ml train`, and nothing else.
 BARE = """
 import pandas as pd
-from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline

@@ -35,15 +35,10 @@ def progress(job: str, step: str, result: str, seconds: float) -> None:
         print(f"{'':10}  {mark} {job:9} {step:42} {seconds:5.1f} s", flush=True)
 
 
-def told(outcome: Outcome) -> Outcome:
-    """Print how a workflow ended."""
-    say(f"{outcome.workflow}: {outcome.conclusion}, {outcome.seconds:.1f} s")
-    return outcome
-
-
 def wanted(outcome: Outcome, conclusion: str) -> Outcome:
-    """Stop the demo where a workflow did not end as it should, with its log."""
-    if told(outcome).conclusion != conclusion:
+    """Print how a workflow ended; stop the demo, with its log, where that is not how it should."""
+    say(f"{outcome.workflow}: {outcome.conclusion}, {outcome.seconds:.1f} s")
+    if outcome.conclusion != conclusion:
         sys.exit(f"{outcome.log}\n{outcome.workflow} should have ended in {conclusion}")
     return outcome
 

@@ -188,6 +188,13 @@ def test_a_table_too_large_for_this_machine_is_refused_before_it_is_read(copy: P
 SPACE = {"learning_rate", "max_iter", "max_leaf_nodes", "min_samples_leaf", "l2_regularization"}
 
 
+def ask_for(copy: Project, tmp_path: Path, search: str) -> None:
+    """Start a project on the small table, with a search in its params."""
+    assert copy.run("ml", "init", str(table(tmp_path)), "--target", "bought").returncode == 0
+    with (copy.root / "params.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"\nsearch: {search}\n")
+
+
 @pytest.mark.parametrize(
     ("search", "fits"),
     [
@@ -197,9 +204,7 @@ SPACE = {"learning_rate", "max_iter", "max_leaf_nodes", "min_samples_leaf", "l2_
     ],
 )
 def test_a_search_stays_in_its_budget_and_says_what_it_found(copy: Project, tmp_path: Path, search: str, fits: int):
-    assert copy.run("ml", "init", str(table(tmp_path)), "--target", "bought").returncode == 0
-    with (copy.root / "params.yaml").open("a", encoding="utf-8") as file:
-        file.write(f"\nsearch: {search}\n")
+    ask_for(copy, tmp_path, search)
     done = copy.run("ml", "train", **ONE)
     assert done.returncode == 0, done.stderr
     found = json.loads((copy.root / "runs" / "model" / "metrics.json").read_text(encoding="utf-8"))["search"]
@@ -216,9 +221,7 @@ def test_a_search_stays_in_its_budget_and_says_what_it_found(copy: Project, tmp_
     ],
 )
 def test_a_search_that_cannot_be_is_refused(copy: Project, tmp_path: Path, search: str, words: str):
-    assert copy.run("ml", "init", str(table(tmp_path)), "--target", "bought").returncode == 0
-    with (copy.root / "params.yaml").open("a", encoding="utf-8") as file:
-        file.write(f"\nsearch: {search}\n")
+    ask_for(copy, tmp_path, search)
     refused = copy.run("ml", "train")
     assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
     assert words in refused.stderr
@@ -229,9 +232,7 @@ def test_a_search_finds_what_is_best_and_names_a_space_that_is_too_narrow(own_ta
 
 
 def test_an_interrupted_search_says_what_is_lost(copy: Project, tmp_path: Path):
-    assert copy.run("ml", "init", str(table(tmp_path)), "--target", "bought").returncode == 0
-    with (copy.root / "params.yaml").open("a", encoding="utf-8") as file:
-        file.write("\nsearch: {fits: 2000, folds: 2}\n")
+    ask_for(copy, tmp_path, "{fits: 2000, folds: 2}")
     # The signal comes from inside, after the first fit: no race with the start of Python.
     script = (
         "import os, signal, sys\n"

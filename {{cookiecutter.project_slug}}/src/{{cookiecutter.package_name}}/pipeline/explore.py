@@ -13,7 +13,7 @@ from . import contract as contracts
 from . import data, findings, html, params
 from .blocks import SHOWN, Block, Report, Section, Table, Text, number
 from .errors import InputError
-from .odcs import TEMPORAL, SchemaObject
+from .odcs import TEMPORAL, Property, SchemaObject
 from .params import Params
 from .train import encode
 
@@ -48,10 +48,12 @@ def explore(root: Path, out: Path) -> Path:
     blocks: list[Block] = [Text(f"{of_what}; target '{target}', {chosen.task}.")]
     blocks += [Section("What goes with the target", _relations(known, obj, y, classes))]
     blocks += [Section("What is missing", [_gaps(known, obj, y, chosen)])]
-    blocks += [Section("Over time", [_time(known, obj, y, classes)])] if obj.with_role("time") else []
-    page = html.render(Report(f"The table {obj.name}", blocks)).replace(html.POLICY, POLICY)
+    if time := obj.with_role("time"):
+        blocks += [Section("Over time", [_time(known, obj, time, y, classes)])]
+    columns = f"<h2>Every column</h2>\n{_report(shown)}"
+    page = html.render(Report(f"The table {obj.name}", blocks), policy=POLICY, last=columns)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page.replace("</main>", f"<h2>Every column</h2>\n{_report(shown)}</main>"), encoding="utf-8")
+    out.write_text(page, encoding="utf-8")
     return out
 
 
@@ -129,9 +131,7 @@ def _gaps(known: pd.DataFrame, obj: SchemaObject, y: np.ndarray, chosen: Params)
     return Table("Columns with gaps, and whether having one goes with the target", "lrrrl", head, rows)
 
 
-def _time(known: pd.DataFrame, obj: SchemaObject, y: np.ndarray, classes: list[object]) -> Block:
-    time = obj.with_role("time")
-    assert time is not None
+def _time(known: pd.DataFrame, obj: SchemaObject, time: Property, y: np.ndarray, classes: list[object]) -> Block:
     when = known[time.name]
     if time.logicalType in TEMPORAL:
         days = (when.max() - when.min()).days

@@ -39,15 +39,15 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-a
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 360, 62, 46, 12, 24
 
 
-def render(report: Report) -> str:
-    """Write a report as a page that needs nothing but itself."""
+def render(report: Report, *, policy: str = POLICY, last: str = "") -> str:
+    """Write a report as a page that needs nothing but itself; ``last`` is HTML that another library made."""
     title = _text(report.title)
     body = "\n".join(line for block in report.blocks for line in _lines(block))
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n<style>{STYLE}</style>\n</head>\n'
-        f"<body>\n<main>\n<h1>{title}</h1>\n{body}\n</main>\n</body>\n</html>\n"
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n<style>{STYLE}</style>\n</head>\n'
+        f"<body>\n<main>\n<h1>{title}</h1>\n{body}\n{last}</main>\n</body>\n</html>\n"
     )
 
 

@@ -34,6 +34,9 @@ class Split(Strict):
     cutoff: float | datetime | None = None  # a number where the time column holds numbers, such as years
 
 
+HALVING = 3  # so many times fewer candidates see so many times more rows, in each of three rounds
+
+
 class Search(Strict):
     """A search for the model's arguments, in each fold anew; the budget, in fits and minutes, is for one of them."""
 
@@ -45,7 +48,7 @@ class Search(Strict):
 
     @model_validator(mode="after")
     def _enough(self) -> Search:
-        least = self.folds * (2 if self.method == "random" else 13)  # halving: 9 candidates, then 3, then 1
+        least = self.folds * (2 if self.method == "random" else HALVING**2 + HALVING + 1)
         if self.fits < least:
             raise ValueError(f"{self.method} with {self.folds} folds needs at least {least} fits")
         if self.jobs == 0:

@@ -16,10 +16,9 @@ import numpy as np
 from sklearn.model_selection import ParameterSampler
 
 from .errors import InputError
-from .params import Params, Search
+from .params import HALVING, Params, Search
 from .split import Fold
 
-FACTOR = 3  # of halving: so many times fewer candidates see so many times more rows
 EDGE, NEAR = 0.1, 0.25  # shares of a space, from either end
 LEADERS = 3  # candidates that must agree before a space is called too narrow: one may lie at an edge by chance
 Evaluate = Callable[[Params, np.ndarray, np.ndarray], float]
@@ -74,7 +73,7 @@ def tuned(
                     break
             ranked = [candidates[i] for i in np.argsort(scores)[::-1]]
             ranking = [*ranked, *(c for c in ranking if c not in ranked)]
-            candidates = ranked[: max(1, len(ranked) // FACTOR)]
+            candidates = ranked[: max(1, len(ranked) // HALVING)]
             if late:
                 break
     return Found(_with(chosen, ranking[0]), fits, _edges(space, ranking[:LEADERS]))
@@ -128,10 +127,10 @@ def _rounds(budget: Search, folds: int) -> tuple[list[float], int]:
     """The share of rows in each round, and how many candidates begin, so that the fits stay within the budget."""
     if budget.method == "random":
         return [1.0], budget.fits // folds
-    count = FACTOR**2
-    while (count + 1) + (count + 1) // FACTOR + (count + 1) // FACTOR**2 <= budget.fits // folds:
+    count = HALVING**2
+    while (count + 1) + (count + 1) // HALVING + (count + 1) // HALVING**2 <= budget.fits // folds:
         count += 1
-    return [1 / FACTOR**2, 1 / FACTOR, 1.0], count
+    return [1 / HALVING**2, 1 / HALVING, 1.0], count
 
 
 def _score(
