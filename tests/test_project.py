@@ -95,6 +95,17 @@ def test_the_data_keeps_its_contract(project: Project):
     assert_passes(project.run("ml", "validate"))
 
 
+@pytest.mark.parametrize("module", ["features.py", "model.py"])
+def test_a_review_of_code_that_does_not_parse_is_a_report_that_names_the_step(copy: Project, module: str):
+    path = copy.package / module
+    path.write_text(path.read_text(encoding="utf-8") + "\ndef broken(:\n", encoding="utf-8")
+    done = copy.run("ml", "review", "--base", "HEAD", "--out", "review")
+    assert done.returncode == 1, done.stdout + done.stderr
+    report = (copy.root / "review" / "report.md").read_text(encoding="utf-8")
+    assert "failed ❌ in ml train" in report
+    assert module in report and "SyntaxError" in report
+
+
 def test_a_corrupt_amount_is_named_by_column_rule_and_row(copy: Project):
     path = copy.root / "data" / "transactions.csv.gz"
     lines = gzip.decompress(path.read_bytes()).decode().splitlines()

@@ -212,6 +212,13 @@ def test_a_slice_that_got_worse_comes_first(column, slice_, hurt):
     assert len(found["shown"]) <= slices.SHOWN
 
 
+def test_a_slice_with_nearly_all_rows_is_none():
+    z, y, frame = planted()
+    frame = frame.assign(constant=np.where(np.arange(len(y)) < 20, "rare", "usual"))
+    found = found_slices(z, y, frame, np.ones(len(y), dtype=bool))  # worse everywhere
+    assert found["shown"] and "constant" not in {s["column"] for s in found["shown"]}
+
+
 def test_no_slice_is_shown_when_nothing_changed():
     z, y, frame = planted()
     found = found_slices(z, y, frame, np.zeros(len(y), dtype=bool))
@@ -318,12 +325,31 @@ def test_rows_that_come_in_groups_count_as_groups():
 def test_seeds_and_folds_that_agree_are_pooled_and_more_seeds_narrow_the_interval():
     few, many = [0.80, 0.81], [0.80, 0.81, 0.80, 0.81, 0.80, 0.81]
     folds = [0.79, 0.80, 0.81, 0.80, 0.79], [0.80, 0.79, 0.80, 0.81, 0.80]
-    two, six = (inference._training(k, k, *folds)[0] for k in (few, many))
-    assert six < two / 2
-    scatter = np.var(np.subtract(folds[1], folds[0]), ddof=1)
-    assert inference._training([0.8], [0.8], *folds) == (pytest.approx(scatter), 4)
+
+    def noise(old, new):
+        seen = np.concatenate([old, new, *folds])
+        return inference._training(seen, np.zeros((len(seen), len(seen))), len(old), len(old) + len(new), 5, 5)
+
+    assert noise(many, many)[0] < noise(few, few)[0] / 2
+    scatter = pytest.approx(np.var(np.subtract(folds[1], folds[0]), ddof=1))
+    assert noise([0.8], [0.8]) == (scatter, scatter, 4)
     # A learner that does not heed its seed: averaging takes nothing of the folds' scatter away.
-    assert inference._training([0.8] * 6, [0.81] * 6, *folds) == (pytest.approx(scatter), 4)
+    assert noise([0.8] * 6, [0.81] * 6) == (scatter, scatter, 4)
+
+
+def test_rows_are_not_counted_again_as_noise_of_training():
+    """Models that are alike but for noise of their own in each row: over all rows there ever were, they are equal."""
+    z, y = customers(4000)
+    brier, found = metrics.metrics_for("binary", 0.5)["brier"], []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        models = [logistic(z + 0.5 * rng.normal(size=len(z))) for _ in range(12)]
+        old, new = inference.Side(models[:1], models[1:6]), inference.Side(models[6:7], models[7:])
+        found.append(inference.difference(brier, brier, y, old, new, 0.95))
+    rows, training = (np.mean([getattr(f, part) for f in found]) for part in ("rows", "training"))
+    assert training < 0.5 * rows  # counted twice they would be equal
+    missed = np.mean([not f.low <= 0 <= f.high for f in found])
+    assert missed <= 0.15
 
 
 def test_the_noise_of_choosing_a_threshold_is_counted_where_a_metric_hangs_on_it():

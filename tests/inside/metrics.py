@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as theirs
 
 PACKAGE = next(iter(entry_points(group="console_scripts", name="ml"))).value.partition(".")[0]
+MODEL = importlib.import_module(f"{PACKAGE}.model")
 metrics = importlib.import_module(f"{PACKAGE}.pipeline.metrics")
 params = importlib.import_module(f"{PACKAGE}.pipeline.params")
 inference = importlib.import_module(f"{PACKAGE}.pipeline.inference")
@@ -206,8 +207,8 @@ def test_a_function_of_the_users_is_a_metric_with_an_interval(monkeypatch):
         return 1 - hit_score(y, p)
 
     for function in (hit_score, miss_error):
-        function.__module__ = custom.user_model.__name__
-        monkeypatch.setattr(custom.user_model, function.__name__, function, raising=False)
+        function.__module__ = MODEL.__name__
+        monkeypatch.setattr(MODEL, function.__name__, function, raising=False)
     y, p = sample("binary")
     known = metrics.metrics_for("binary", 0.6)
     assert (known["hit_score"].sign, known["miss_error"].sign) == (1, -1)

@@ -95,7 +95,7 @@ def number(value: float | None, signed: bool = False) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     size = abs(value)
-    digits = 4 if 0.00005 <= size < 0.00095 else 3 if size < 10 else 2 if size < 1000 else 0
+    digits = 4 if 0.00005 <= size < 0.00095 else 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
     text = f"{size:,.{digits}f}"
     if not float(text.replace(",", "")):
         return text

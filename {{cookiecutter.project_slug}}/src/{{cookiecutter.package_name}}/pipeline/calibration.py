@@ -8,9 +8,12 @@ distribution when the model is calibrated and when it is not, and of which a roo
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 Pair = tuple[np.ndarray, np.ndarray]
+DRAWN = 5_000
 
 
 def gaps(y: np.ndarray, p: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -36,41 +39,43 @@ def influence(y: np.ndarray, p: np.ndarray) -> np.ndarray:
     return 2 * own * (y - p - own) + own**2 - np.mean(own**2)
 
 
-def chance(*sides: Pair) -> float:
-    """What influences do not see: the variance of the square where every gap is zero; of a paired difference of two."""
-    seen, total = [], 0.0
+def chance(sides: list[Pair]) -> np.ndarray:
+    """Covariances (m, m) of the squares of m models if every gap were chance: the least that they can be.
+
+    A bin's mean gap has a variance v, its square one of 4 gap² v + 2 v², bins of two models a share of it by the rows
+    they share. Influences are made with the gap that was seen, whose square is gap² + v: they show 2 v² too much.
+    """
+    bins, rests = [], []
     for y, p in sides:
-        member, size, gap, variance = gaps(y, p, np.ones(len(y)))
-        seen.append((member, len(size), y - p - gap[member]))
-        total += 2 * float(np.nansum((size * variance) ** 2))
-    if len(sides) == 2:
-        (first, _, rest), (second, bins, other) = seen
-        shared = np.bincount(first * bins + second, rest * other)
-        total -= 4 * float(shared @ shared) if total else 0.0
-    return max(total, 0.0) / len(sides[0][0]) ** 2
+        member, size, gap, _ = gaps(y, p, np.ones(len(y)))
+        bins.append(member)
+        rests.append((y - p - gap[member]) / np.sqrt(np.maximum(size - 1, 1))[member])
+    found = np.empty((len(sides), len(sides)))
+    for i, j in itertools.combinations_with_replacement(range(len(sides)), 2):
+        shared = np.bincount(bins[i] * (bins[j].max() + 1) + bins[j], rests[i] * rests[j])
+        found[i, j] = found[j, i] = 2 * float(shared @ shared)
+    return found / len(bins[0]) ** 2
 
 
 def se(side: Pair) -> float:
     """Standard error of the square."""
-    moved = influence(*side)
-    return float(moved @ moved / len(moved) ** 2 + chance(side)) ** 0.5
+    moved, least = influence(*side), float(chance([side])[0, 0])
+    return max(float(moved @ moved) / len(moved) ** 2 - least, least) ** 0.5
 
 
-def unsquare(low: float, high: float, old: Pair, new: Pair) -> tuple[float, float]:
-    """From limits for the difference of two squares to limits for the difference of their roots.
+def unsquare(squares: np.ndarray, noise: np.ndarray, freedom: float, confidence: float) -> tuple[float, float]:
+    """Limits for the difference of two roots, from both squares (2,) and their covariances (2, 2).
 
-    b - a = sqrt(d + a²) - a falls as a grows, so the limits take a (or b) one standard error to the side that widens
-    them, and the sign, which decides a verdict, hangs on the squares alone.
+    Quantiles of the difference, the squares being drawn as they might have been (Student's t, both by one draw): a
+    fiducial interval, as of Weerahandi 1993. A square below zero counts as none.
     """
-    least, most = ([_root(square(*s, np.ones(len(s[0]))) + k * se(s)) for s in (old, new)] for k in (-1, 1))
-
-    def gained(d: float, a: float) -> float:
-        return (d + a * a) ** 0.5 - a
-
-    return (
-        gained(low, most[0]) if low > 0 else -gained(-low, least[1]),
-        gained(high, least[0]) if high > 0 else -gained(-high, most[1]),
-    )
+    rng, (values, vectors) = np.random.default_rng(0), np.linalg.eigh(noise)
+    half = vectors @ np.diag(np.sqrt(np.maximum(values, 0))) @ vectors.T
+    drawn = rng.normal(size=(DRAWN, 2)) * np.sqrt(freedom / rng.chisquare(freedom, (DRAWN, 1)))
+    drawn = np.vstack([drawn, -drawn, drawn[:, ::-1], -drawn[:, ::-1]])  # so that swapped sides mirror the limits
+    moved = np.sqrt(np.maximum(squares + drawn @ half, 0)) @ [-1, 1]
+    low, high = np.quantile(moved, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
 
 
 def interval(side: Pair, quantile: float) -> tuple[float, float]:

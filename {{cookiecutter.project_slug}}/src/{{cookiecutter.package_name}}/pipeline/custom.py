@@ -9,8 +9,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .. import model as user_model
-
 LOWER = ("_error", "_loss", "_deviance", "_cost")
 GROUPS = 100
 Function = Callable[[np.ndarray, np.ndarray], float]
@@ -18,6 +16,8 @@ Function = Callable[[np.ndarray, np.ndarray], float]
 
 def functions() -> dict[str, Function]:
     """Return the functions by name; what ``model.py`` imports is not its own."""
+    from .. import model as user_model  # only now: a broken one should stop a training, not a report about it
+
     own = {n: f for n, f in vars(user_model).items() if getattr(f, "__module__", "") == user_model.__name__}
     return {name: function for name, function in own.items() if name.endswith(("_score", *LOWER))}
 

@@ -1,11 +1,11 @@
 """How sure is a metric, and how sure is the difference between two models that judged the same rows?
 
 Two sources of noise are counted. Which rows fell into the holdout: from the influence of each row on the difference
-(see :mod:`metrics`), paired, without resampling. What training happened to make of the data: each fold's model, trained
-on the other folds, predicts the holdout too; how far the paired differences of the fold models scatter is the noise of
-one training on each side. Several seeds a side show it again and take a part of it away. Degrees of freedom follow
-Satterthwaite (1946). Why this and not a bootstrap or corrected cross-validation: measured in the template's
-docs/decisions/0006-inference.md.
+(see :mod:`metrics`), paired, without resampling. What training happened to make of the data: each fold's model,
+trained on the other folds, predicts the holdout too; how far the paired differences of the fold models scatter, beyond
+what these rows alone would make of them, is the noise of one training on each side. Several seeds a side show it again
+and take a part of it away. Degrees of freedom follow Satterthwaite (1946). Why this and not a bootstrap or corrected
+cross-validation: measured in the template's docs/decisions/0006-inference.md.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from . import calibration
 from .metrics import Metric
 
 POWER = 0.8
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -67,59 +68,107 @@ def difference(
     draws : ``before`` and ``after`` at thresholds that might as well have been chosen, for metrics that hang on them
     groups : the number of each row's group, where rows of a group resemble each other: groups are then what was drawn
     """
-    sides, drawn = ((before, old), (after, new)), len(y) if groups is None else int(groups.max()) + 1
-    estimates = [[m.estimate(y, p) for p in side.seeds] for m, side in sides]
-    values = [
-        [m.value(y, p) for p in side.seeds] if m.reliability else e
-        for (m, side), e in zip(sides, estimates, strict=True)
-    ]
-    folds = [[m.estimate(y, p) for p in side.folds] for m, side in sides]
-    chosen = [b.value(y, new.seeds[0]) - a.value(y, old.seeds[0]) for a, b in draws or []]
-    influences = [np.mean([m.influence(y, p) for p in side.seeds], axis=0) for m, side in sides]
-    rows = _variance(influences[1] - influences[0], groups)
-    pairs = [m.reliability(y, side.seeds[0]) for m, side in sides if m.reliability]
-    rows += calibration.chance(*pairs) if pairs else 0.0
-    training, freedom = _training(*estimates, *folds)
-    choice = float(np.var(chosen, ddof=1)) if len(chosen) > 1 else 0.0
-    parts = [(rows, drawn - 1), (np.nan_to_num(training), freedom), (choice, max(len(chosen) - 1, 1))]
-    total = float(sum(variance for variance, _ in parts))
-    if total > 0:
-        freedom = total**2 / sum(variance**2 / free for variance, free in parts)
-    training += choice
-    moved, se = float(np.mean(estimates[1]) - np.mean(estimates[0])), total**0.5
-    half = se * stats.t.ppf((1 + confidence) / 2, freedom)
+    models = [*old.seeds, *new.seeds, *old.folds, *new.folds]
+    sizes = [len(part) for part in (old.seeds, new.seeds, old.folds, new.folds)]
+    metrics = [m for m, size in zip((before, after) * 2, sizes, strict=True) for _ in range(size)]
+    seen = np.asarray([m.estimate(y, p) for m, p in zip(metrics, models, strict=True)])
+    cov = _covariance(np.stack([m.influence(y, p) for m, p in zip(metrics, models, strict=True)]), groups)
+    least = np.zeros_like(cov)
+    if before.reliability:
+        least = calibration.chance([m.reliability(y, p) for m, p in zip(metrics, models, strict=True) if m.reliability])
+        cov -= least
+    first, second = len(old.seeds), len(old.seeds) + len(new.seeds)
+    means = np.zeros((2, len(models)))  # from all models to the mean over seeds of each side
+    means[0, :first], means[1, first:second] = 1 / first, 1 / (second - first)
+    sides = max((means @ part @ means.T for part in (cov, least)), key=_apart)
+    moved = float(seen[first:second].mean() - seen[:first].mean())
+    rows = _apart(sides)
+    rows = rows if rows > ROUNDING * np.trace(sides) else 0.0
+    training, spread, freedom = _training(seen, cov, first, second, len(old.folds), len(new.folds))
+    choice, chosen = _choice(y, old.seeds[0], new.seeds[0], draws or [], groups)
+    drawn = len(y) if groups is None else int(groups.max()) + 1
+    total = float(rows + np.nan_to_num(training) + choice)
+    # What scatters and was measured few times makes the sum unsure, also the part of it that is then taken off.
+    parts = [(rows, drawn - 1), (np.nan_to_num(spread), freedom), (chosen, len(draws or []) - 1)]
+    if parts := [(variance, free) for variance, free in parts if variance > 0]:
+        unsure = sum(variance**2 / free for variance, free in parts)
+        freedom = max(total**2 / unsure, min(free for _, free in parts))
+    half = total**0.5 * stats.t.ppf((1 + confidence) / 2, freedom)
     low, high = moved - half, moved + half
-    if pairs:
-        low, high = calibration.unsquare(low, high, *pairs)
+    p = 2 * stats.t.sf(abs(moved) / total**0.5, freedom) if total else float(moved == 0)
+    values = seen[:second]
+    if before.reliability:
+        values = np.maximum(values, 0) ** 0.5
+        noise = sides + np.eye(2) * (np.nan_to_num(training) / 2)
+        if total:
+            low, high = calibration.unsquare(means @ seen, noise, freedom, confidence)
         scale = ((high - low) / (2 * half)) ** 2 if half else 0.0
         rows, training = rows * scale, training * scale
-    p = 2 * stats.t.sf(abs(moved) / se, freedom) if se else float(moved == 0)
-    means = [float(np.mean(v)) for v in values]
-    return Difference(means[0], means[1], float(low), float(high), float(p), rows, training, float(freedom))
+    ends = float(values[:first].mean()), float(values[first:].mean())
+    return Difference(*ends, float(low), float(high), float(p), rows, training + choice, float(freedom))
 
 
-def _variance(influence: np.ndarray, groups: np.ndarray | None = None) -> float:
-    drawn = influence if groups is None else np.bincount(groups, influence)
-    return float(drawn @ drawn) / len(influence) ** 2 * len(drawn) / max(len(drawn) - 1, 1)
+def _apart(cov: np.ndarray) -> float:
+    """Variance of the difference of two, from their covariances (2, 2)."""
+    return float(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1])
+
+
+def _covariance(influences: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    """Covariances (m, m) of m metrics over which rows were drawn, from influences (m, n)."""
+    n = influences.shape[1]
+    drawn = influences if groups is None else np.stack([np.bincount(groups, i) for i in influences])
+    return drawn @ drawn.T / n**2 * drawn.shape[1] / max(drawn.shape[1] - 1, 1)
+
+
+def _scatter(values: np.ndarray, cov: np.ndarray) -> np.ndarray:
+    """Variance of values that were seen on the same rows: as it is, and less what these rows alone would make of it."""
+    by_rows = (np.trace(cov) - cov.sum() / len(values)) / (len(values) - 1)
+    found = float(np.var(values, ddof=1))
+    return np.asarray([found, found - max(by_rows, 0.0)])
 
 
 def _training(
-    old: list[float], new: list[float], old_folds: list[float], new_folds: list[float]
-) -> tuple[float, float]:
-    """Variance of the difference from training, and its degrees of freedom.
+    seen: np.ndarray, cov: np.ndarray, first: int, second: int, old_folds: int, new_folds: int
+) -> tuple[float, float, float]:
+    """Variance of the difference from training; the same with the rows' part still in it, and degrees of freedom.
 
     Folds and seeds both show the noise of one training on each side. Where they agree they are pooled, and k seeds
     leave a k-th. Where folds scatter more than seeds explain (F-test at 5 %), or there is one seed, the folds' word is
     taken, and averaging seeds takes away no more than the seeds' own share.
+
+    Parameters
+    ----------
+    seen, cov : of all models, their metric (m,) and its covariances over rows (m, m): the baseline's seeds up to
+        ``first``, the candidate's up to ``second``, then the folds of both
     """
-    seeds = [(float(np.var(side, ddof=1)), len(side)) for side in (old, new) if len(side) > 1]
-    between, averaged, free = sum(v for v, _ in seeds), sum(v / k for v, k in seeds), sum(k - 1 for _, k in seeds)
-    if not len(old_folds) == len(new_folds) > 1:
-        return (averaged, free) if len(seeds) == 2 else (float("nan"), 1)
-    scatter, folds = float(np.var(np.subtract(new_folds, old_folds), ddof=1)), len(new_folds) - 1
-    if len(seeds) < 2 or between == 0 or scatter / between > stats.f.ppf(0.95, folds, free):
-        return max(scatter - between + averaged, averaged), folds
-    return (folds * scatter + free * between) / (folds + free) * averaged / between, folds + free
+    seeds = [
+        (_scatter(seen[part], cov[part, part]), part.stop - part.start)
+        for part in (slice(0, first), slice(first, second))
+        if part.stop - part.start > 1
+    ]
+    between, averaged = sum((v for v, _ in seeds), np.zeros(2)), sum((v / k for v, k in seeds), np.zeros(2))
+    free = sum(k - 1 for _, k in seeds)
+    if not old_folds == new_folds > 1:
+        return (max(float(averaged[1]), 0.0), float(averaged[0]), free) if len(seeds) == 2 else (np.nan, np.nan, 1)
+    pair = np.hstack([np.zeros((old_folds, second)), -np.eye(old_folds), np.eye(old_folds)])
+    scatter, folds = _scatter(pair @ seen, pair @ cov @ pair.T), old_folds - 1
+    if len(seeds) < 2 or between[0] == 0 or scatter[0] / between[0] > stats.f.ppf(0.95, folds, free):
+        found, free = np.maximum(scatter - between + averaged, averaged), folds
+    else:
+        found, free = (folds * scatter + free * between) / (folds + free) * averaged[0] / between[0], folds + free
+    return max(float(found[1]), 0.0), float(found[0]), free
+
+
+def _choice(
+    y: np.ndarray, old: np.ndarray, new: np.ndarray, draws: list[tuple[Metric, Metric]], groups: np.ndarray | None
+) -> tuple[float, float]:
+    """Variance of the difference from the choice of thresholds, without and with the rows' part in it."""
+    if len(draws) < 2:
+        return 0.0, 0.0
+    values = np.asarray([b.value(y, new) - a.value(y, old) for a, b in draws])
+    influences = np.stack([b.influence(y, new) - a.influence(y, old) for a, b in draws])
+    found = _scatter(values, _covariance(influences, groups))
+    return max(float(found[1]), 0.0), float(found[0])
 
 
 def interval(metric: Metric, y: np.ndarray, p: np.ndarray, confidence: float) -> dict[str, float]:
@@ -130,7 +179,7 @@ def interval(metric: Metric, y: np.ndarray, p: np.ndarray, confidence: float) ->
     value, tail = metric.value(y, p), (1 + confidence) / 2
     if np.isnan(value):
         return {"value": value, "low": value, "high": value}
-    half = _variance(metric.influence(y, p)) ** 0.5 * stats.t.ppf(tail, len(y) - 1)
+    half = float(_covariance(metric.influence(y, p)[None])[0, 0]) ** 0.5 * stats.t.ppf(tail, len(y) - 1)
     low, high = value - half, value + half
     if metric.reliability:
         low, high = calibration.interval(metric.reliability(y, p), stats.t.ppf(tail, len(y) - 1))

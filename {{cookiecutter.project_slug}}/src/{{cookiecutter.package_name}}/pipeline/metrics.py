@@ -23,7 +23,8 @@ from .ranking import average_precision, average_precision_influence, roc_auc, ro
 
 Value = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 PerRow = Callable[[np.ndarray, np.ndarray], np.ndarray]
-DECIDED = ("cost", "accuracy", "precision", "recall", "f1")  # of a binary model: by its threshold
+# Binary metrics that move with the threshold. Not the cost: it is lowest there, so that it hardly moves at all.
+DECIDED = ("accuracy", "precision", "recall", "f1")
 
 
 @dataclass(frozen=True)

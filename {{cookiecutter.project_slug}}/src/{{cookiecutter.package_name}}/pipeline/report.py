@@ -233,7 +233,7 @@ def _changes(changes: dict[str, Any]) -> list[Block]:
         blocks.append(Section(f"Changed files ({len(rows)})", [table]))
     blocks += pairs("Changed libraries", changes["libraries"])
     rows = [
-        [c["column"], *("–" if c[k] is None else f"{c[k]:.3f}" for k in ("baseline", "candidate"))]
+        [c["column"], *(number(c[k] and round(c[k], 3)) for k in ("baseline", "candidate"))]
         for c in changes["importance"]
     ]
     lost = Table("Overall metric lost when a column is shuffled", "lrr", ["column", *arrow[1:]], rows)

@@ -15,12 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import changes, html, markdown, plots, report
+from . import html, markdown, plots, report
 from .blocks import Report
-from .compare import compare
 from .errors import InputError
-from .runs import Run, git, sha256, write_json
-from .train import say
+from .runs import Run, git, say, sha256, write_json
 
 
 def review(root: Path, base: str, out: Path, cached: Path | None = None) -> int:
@@ -59,6 +57,10 @@ def write(baseline: Run, candidate: Run, out: Path, root: Path) -> bool:
 
     ``root`` is the project: its git knows which files changed.
     """
+    # Loads the project's own code, which the steps before have run: what is broken there is reported, not raised here.
+    from . import changes
+    from .compare import compare
+
     found = compare(baseline, candidate)
     found["changes"] = changes.between(baseline, candidate, root)
     out.mkdir(parents=True, exist_ok=True)

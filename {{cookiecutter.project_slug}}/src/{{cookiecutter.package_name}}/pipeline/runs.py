@@ -76,6 +76,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
+def say(message: str) -> None:
+    """Show progress on a terminal; stay quiet in CI."""
+    if sys.stderr.isatty():
+        print(message, file=sys.stderr)
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file whose bytes depend on nothing but its content."""
     path.write_text(json.dumps(content, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")

@@ -18,7 +18,7 @@ from .inference import Side, holm
 from .metrics import Metric
 
 LOSSES = ("cost", "log_loss", "mae")
-LEAST = 50  # rows in a slice
+LEAST = 50  # rows in a slice, and outside it: nearly all rows are no slice
 LEVELS = 20  # categories of a column, the most frequent ones
 SHOWN = 12
 Judged = tuple[dict[str, Metric], Side]  # a side's metrics, each at the side's own threshold, and predictions
@@ -53,7 +53,7 @@ def find(frame: pd.DataFrame, y: np.ndarray, old: Judged, new: Judged, alpha: fl
                     "p": float(2 * stats.t.sf(abs(means[1][k] - means[0][k]) / errors[k][0], errors[k][1])),
                     "verdict": "worse" if means[1][k] > means[0][k] else "better",
                 }
-                for k in np.flatnonzero(rows >= LEAST)
+                for k in np.flatnonzero((rows >= LEAST) & (len(y) - rows >= LEAST))
                 if errors[k][0] > 0
             ]
     adjusted = holm([f["p"] for f in found])
@@ -81,10 +81,13 @@ def _judge(
     rows = np.bincount(codes, minlength=size)
     moved = after - before
     noise = (mean(moved**2) - mean(moved) ** 2).clip(0) / np.maximum(rows - 1, 1)
-    training = np.var([mean(fold) for fold in paired], axis=0, ddof=1) if len(paired) > 1 else np.zeros(size)
-    total = noise + training
-    parts = noise**2 / np.maximum(rows - 1, 1) + training**2 / max(len(paired) - 1, 1)
-    freedom = np.divide(total**2, parts, out=np.ones(size), where=parts > 0)
+    spread, by_rows = np.zeros((2, size))
+    if len(paired) > 1:  # how far the folds' models scatter, and what these rows alone would make of it
+        spread = np.var([mean(fold) for fold in paired], axis=0, ddof=1)
+        by_rows = (mean(np.var(paired, axis=0, ddof=1)) - spread) / np.maximum(rows - 1, 1)
+    total = noise + (spread - by_rows).clip(0)
+    parts = noise**2 / np.maximum(rows - 1, 1) + spread**2 / max(len(paired) - 1, 1)
+    freedom = np.divide(total**2, parts, out=np.ones(size), where=parts > 0).clip(max(len(paired) - 1, 1))
     return rows, (mean(before), mean(after)), list(zip(np.sqrt(total), freedom, strict=True))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from . import contract as contracts
 from .errors import InputError
 from .odcs import SchemaObject
 from .rules import Violation
+from .runs import say
 from .thresholds import best_threshold, draw_thresholds
 
 HIGH_MISSING = 0.3
@@ -33,12 +33,6 @@ class ContractBrokenError(Exception):
     def __init__(self, violations: list[Violation]) -> None:
         super().__init__("; ".join(map(str, violations)))
         self.violations = violations
-
-
-def say(message: str) -> None:
-    """Show progress on a terminal; stay quiet in CI."""
-    if sys.stderr.isatty():
-        print(message, file=sys.stderr)
 
 
 def build(chosen: params.Params, seed: int) -> Pipeline:
@@ -144,7 +138,8 @@ def train(root: Path, out: Path, say: Say = say) -> dict[str, Any]:
     for number, (fit, judge) in enumerate(divided.folds, start=1):
         say(f"fold {number} of {len(divided.folds)}")
         own = tune(chosen, table.iloc[rest[fit]], obj, divided.method, y[rest[fit]], len(classes), say)
-        fold = build(own.params, chosen.seed).fit(inputs.iloc[rest[fit]], y[rest[fit]])
+        # Each fold has a seed of its own, else the folds would share a part of the noise that they are there to show.
+        fold = build(own.params, chosen.seed + number).fit(inputs.iloc[rest[fit]], y[rest[fit]])
         asked = np.concatenate([rest[judge], holdout])  # in one call: each passes through the features anew
         both = score(fold, inputs.iloc[asked], chosen.task, len(classes))
         oof[judge], p = both[: len(judge)], both[len(judge) :]
