@@ -23,23 +23,27 @@ help:
 demo: $(UV)
 	$(RUN) python tests/demo.py $(ARGS)
 
-# Without ARGS two halves run side by side: all that runs workflows, whose steps are counted at its end, and the rest.
+# Without ARGS three parts run side by side: all that runs workflows, whose steps are counted at its end; what learns
+# from tables; and the rest. Many of them wait for a server, a browser or a clock, so that two cores serve three.
 ACTING := $(patsubst %,tests/test_%.py,audit monitor releases_page update) tests/workflows
+LEARNING := $(patsubst %,tests/test_%.py,adversarial_tables compare contract drift init metrics report split)
 test: $(UV)
 ifdef ARGS
 	$(RUN) pytest $(ARGS)
 else
 	@$(RUN) true
-	@$(RUN) pytest $(ACTING) > .test-workflows.log 2>&1 & workflows=$$!; \
-	$(RUN) pytest $(addprefix --ignore=,$(ACTING)); rest=$$?; \
-	wait $$workflows; status=$$?; cat .test-workflows.log; exit $$((rest | status))
+	@$(RUN) pytest $(ACTING) > .test-acting.log 2>&1 & acting=$$!; \
+	$(RUN) pytest $(LEARNING) > .test-learning.log 2>&1 & learning=$$!; \
+	$(RUN) pytest $(addprefix --ignore=,$(ACTING) $(LEARNING)); status=$$?; \
+	wait $$learning || status=1; cat .test-learning.log; \
+	wait $$acting || status=1; cat .test-acting.log; exit $$status
 endif
 
 lint: $(UV)
 	$(RUN) pre-commit run --all-files
 
 clean:
-	rm -rf .tools .venv demo uv.lock .test-workflows.log
+	rm -rf .tools .venv demo uv.lock .test-*.log
 
 $(TOOLS)/bin/uv:
 	$(PYTHON) -m venv "$(TOOLS)"

@@ -112,6 +112,8 @@ def git_identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GIT_CONFIG_GLOBAL", str(config))
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+        # What mypy learned of pandas serves every project of this session.
+        patch.setenv("MYPY_CACHE_DIR", str(tmp_path_factory.mktemp("mypy")))
         patch.setenv("BENTOML_HOME", str(tmp_path_factory.mktemp("bentoml")))  # not the home of whoever runs the tests
         yield
 

@@ -188,11 +188,23 @@ def test_a_table_too_large_for_this_machine_is_refused_before_it_is_read(copy: P
 SPACE = {"learning_rate", "max_iter", "max_leaf_nodes", "min_samples_leaf", "l2_regularization"}
 
 
-def ask_for(copy: Project, tmp_path: Path, search: str) -> None:
-    """Start a project on the small table, with a search in its params."""
-    assert copy.run("ml", "init", str(table(tmp_path)), "--target", "bought").returncode == 0
+@pytest.fixture(scope="module")
+def started(own_table: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project on the small table. Do not change it: `ask_for` a copy."""
+    folder = tmp_path_factory.mktemp("started")
+    project = own_table.copy(folder / "project")
+    assert project.run("ml", "init", str(table(folder)), "--target", "bought").returncode == 0
+    assert project.run("git", "add", "--all").returncode == 0
+    assert project.run("git", "commit", "--quiet", "--message", "our table").returncode == 0
+    return project
+
+
+def ask_for(started: Project, tmp_path: Path, search: str) -> Project:
+    """A copy of it, with a search in its params."""
+    copy = started.copy(tmp_path / "copy")
     with (copy.root / "params.yaml").open("a", encoding="utf-8") as file:
         file.write(f"\nsearch: {search}\n")
+    return copy
 
 
 @pytest.mark.parametrize(
@@ -203,8 +215,8 @@ def ask_for(copy: Project, tmp_path: Path, search: str) -> None:
         ("{fits: 5000, folds: 2, minutes: 0.001}", 2),  # what has begun is finished
     ],
 )
-def test_a_search_stays_in_its_budget_and_says_what_it_found(copy: Project, tmp_path: Path, search: str, fits: int):
-    ask_for(copy, tmp_path, search)
+def test_a_search_stays_in_its_budget_and_says_what_it_found(started: Project, tmp_path: Path, search: str, fits: int):
+    copy = ask_for(started, tmp_path, search)
     done = copy.run("ml", "train", **ONE)
     assert done.returncode == 0, done.stderr
     found = json.loads((copy.root / "runs" / "model" / "metrics.json").read_text(encoding="utf-8"))["search"]
@@ -220,8 +232,8 @@ def test_a_search_stays_in_its_budget_and_says_what_it_found(copy: Project, tmp_
         ("{jobs: 0}", "-1 takes every core"),
     ],
 )
-def test_a_search_that_cannot_be_is_refused(copy: Project, tmp_path: Path, search: str, words: str):
-    ask_for(copy, tmp_path, search)
+def test_a_search_that_cannot_be_is_refused(started: Project, tmp_path: Path, search: str, words: str):
+    copy = ask_for(started, tmp_path, search)
     refused = copy.run("ml", "train")
     assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
     assert words in refused.stderr
@@ -231,8 +243,8 @@ def test_a_search_finds_what_is_best_and_names_a_space_that_is_too_narrow(own_ta
     passes_inside(own_table, "search.py")
 
 
-def test_an_interrupted_search_says_what_is_lost(copy: Project, tmp_path: Path):
-    ask_for(copy, tmp_path, "{fits: 2000, folds: 2}")
+def test_an_interrupted_search_says_what_is_lost(started: Project, tmp_path: Path):
+    copy = ask_for(started, tmp_path, "{fits: 2000, folds: 2}")
     # The signal comes from inside, after the first fit: no race with the start of Python.
     script = (
         "import os, signal, sys\n"

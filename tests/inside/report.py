@@ -34,6 +34,7 @@ blocks, card, changes, charts, checks, contract, contract_changes, html_page, ma
         *("report", "review", "runs"),
     )
 )
+measures = importlib.import_module(f"{PACKAGE}.pipeline.measures")
 QUICK = settings(max_examples=200, deadline=None)
 HOSTILE = (
     "<img src=x onerror=alert(1)> @everyone closes #1 GH-2 https://evil.example www.evil.example a@b.example "
@@ -425,7 +426,8 @@ def measured(frame, y, model):
     train, holdout = np.arange(cut), np.arange(cut, len(y))
     fitted = Pipeline([("model", model)]).fit(frame.iloc[train], y[train])
     folds = [roc_auc_score(y[holdout], fitted.predict_proba(frame.iloc[holdout])[:, 1])]
-    return checks.measure(lambda t: fitted.predict_proba(t)[:, 1], fitted, frame, y, train, holdout, folds, "binary", 7)
+    predict = lambda t: fitted.predict_proba(t)[:, 1]  # noqa: E731
+    return measures.measure(predict, fitted, frame, y, train, holdout, folds, "binary", 7)
 
 
 def test_a_sound_model_fires_nothing(rows):
@@ -490,7 +492,7 @@ def test_text_dates_and_gaps_are_measured(rows):
     )
     cut = 4000
     p = logistic(frame["a"].to_numpy())
-    found = checks.measure(
+    found = measures.measure(
         lambda t: np.resize(p, len(t)), None, frame, y, np.arange(cut), np.arange(cut, 6000), [0.5, None], "binary", 7
     )
     assert all(found["alone"][c] > 0.99 for c in ("day", "word", "gap"))

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from . import contract as contracts
-from . import contract_changes, drift, params
+from . import contract_changes, params
 from .files import read_yaml
 from .odcs import Contract
 from .runs import Run, git
@@ -82,6 +82,8 @@ def _columns(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, int]:
 
 
 def _moved(old: pd.DataFrame, new: pd.DataFrame, contract: Contract, limits: params.Drift) -> dict[str, Any]:
+    from . import drift  # brings scikit-learn with it: a second that most comparisons can do without
+
     table = contract.table
     alike = [c for c in old.columns.intersection(new.columns) if old[c].dtype.kind == new[c].dtype.kind]
     kept = [p for p in table.properties if p.role or p.name in alike]

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from . import calibration
 from .metrics import Metric
@@ -93,9 +93,9 @@ def difference(
     if parts := [(variance, free) for variance, free in parts if variance > 0]:
         unsure = sum(variance**2 / free for variance, free in parts)
         freedom = max(total**2 / unsure, min(free for _, free in parts))
-    half = total**0.5 * stats.t.ppf((1 + confidence) / 2, freedom)
+    half = total**0.5 * special.stdtrit(freedom, (1 + confidence) / 2)
     low, high = moved - half, moved + half
-    p = 2 * stats.t.sf(abs(moved) / total**0.5, freedom) if total else float(moved == 0)
+    p = 2 * special.stdtr(freedom, -abs(moved) / total**0.5) if total else float(moved == 0)
     values = seen[:second]
     if before.reliability:
         values = np.maximum(values, 0) ** 0.5
@@ -152,7 +152,7 @@ def _training(
         return (max(float(averaged[1]), 0.0), float(averaged[0]), free) if len(seeds) == 2 else (np.nan, np.nan, 1)
     pair = np.hstack([np.zeros((old_folds, second)), -np.eye(old_folds), np.eye(old_folds)])
     scatter, folds = _scatter(pair @ seen, pair @ cov @ pair.T), old_folds - 1
-    if len(seeds) < 2 or between[0] == 0 or scatter[0] / between[0] > stats.f.ppf(0.95, folds, free):
+    if len(seeds) < 2 or between[0] == 0 or scatter[0] / between[0] > special.fdtri(folds, free, 0.95):
         found, free = np.maximum(scatter - between + averaged, averaged), folds
     else:
         found, free = (folds * scatter + free * between) / (folds + free) * averaged[0] / between[0], folds + free
@@ -179,10 +179,10 @@ def interval(metric: Metric, y: np.ndarray, p: np.ndarray, confidence: float) ->
     value, tail = metric.value(y, p), (1 + confidence) / 2
     if np.isnan(value):
         return {"value": value, "low": value, "high": value}
-    half = float(_covariance(metric.influence(y, p)[None])[0, 0]) ** 0.5 * stats.t.ppf(tail, len(y) - 1)
+    half = float(_covariance(metric.influence(y, p)[None])[0, 0]) ** 0.5 * special.stdtrit(len(y) - 1, tail)
     low, high = value - half, value + half
     if metric.reliability:
-        low, high = calibration.interval(metric.reliability(y, p), stats.t.ppf(tail, len(y) - 1))
+        low, high = calibration.interval(metric.reliability(y, p), special.stdtrit(len(y) - 1, tail))
     elif metric.unit and 0 < value < 1:
         low, high = (1 / (1 + (1 / value - 1) * np.exp(k * half / (value * (1 - value)))) for k in (1, -1))
     elif metric.unit:  # no row speaks against none or all: the rule of three
@@ -203,14 +203,14 @@ def holm(p: list[float]) -> list[float]:
 def detectable(found: Difference, margin: float, alpha: float, confidence: float) -> float:
     """Return the smallest true difference that is called better or worse four times in five."""
     se = (found.rows + np.nan_to_num(found.training)) ** 0.5
-    surely = se * stats.t.ppf(1 - alpha / 2, found.freedom)
-    outside = margin - se * stats.t.ppf((1 + confidence) / 2, found.freedom)
-    return float(max(surely, outside) + se * stats.norm.ppf(POWER))
+    surely = se * special.stdtrit(found.freedom, 1 - alpha / 2)
+    outside = margin - se * special.stdtrit(found.freedom, (1 + confidence) / 2)
+    return float(max(surely, outside) + se * special.ndtri(POWER))
 
 
 def rows_needed(found: Difference, margin: float, alpha: float, n: int) -> int | None:
     """Return how many holdout rows would decide, should the difference stay; None where no number would."""
     size = abs(found.candidate - found.baseline)
-    se = max(size, margin - size) / stats.t.ppf(1 - alpha / 2, found.freedom)
+    se = max(size, margin - size) / special.stdtrit(found.freedom, 1 - alpha / 2)
     left = se**2 - np.nan_to_num(found.training)
     return int(np.ceil(n * max(found.rows / left, 1.1))) if left > 0 else None  # a nearly sure one: a tenth more

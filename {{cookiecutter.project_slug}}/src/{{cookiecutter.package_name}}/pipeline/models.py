@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .errors import InputError
 
-# What a model file may name: classes of the libraries of the lock (not functions, which may run what they are given),
-# the few functions that skrub and scikit-learn keep in fitted models, and this package's own code.
+# What a model file may name: classes of the libraries of the lock and elementwise functions such as scipy's expit (not
+# other functions, which may run what they are given), the few functions that skrub and scikit-learn keep in fitted
+# models, and this package's own code.
 CLASSES_OF = ("sklearn", "numpy", "scipy", "pandas", "skrub", "datetime", "collections")
 BOOSTERS = ("lightgbm", "xgboost", "catboost")
 FUNCTIONS = (
@@ -63,19 +67,23 @@ def untrusted(path: Path) -> list[str]:
 
 
 def _skops() -> Any:
-    """Import skops without its list of all of scikit-learn's estimators.
+    """Import skops without its lists of all of scikit-learn's estimators and all of scipy's elementwise functions.
 
-    To make it, it imports every module of scikit-learn, up to half a second of a service's start; and what a model may
-    name is decided here, for these as for others.
+    For the one it imports every module of scikit-learn, for the other it asks each module that is loaded for each
+    function: a second or more of every start. What a model may name is decided here, for these as for others.
     """
+    import scipy.special
     import sklearn.utils
 
+    if "skops.io" in sys.modules:
+        return sys.modules["skops.io"]
     everything = sklearn.utils.all_estimators
-    sklearn.utils.all_estimators = list
+    sklearn.utils.all_estimators = scipy.special.__dir__ = list
     try:
         return importlib.import_module("skops.io")
     finally:
         sklearn.utils.all_estimators = everything
+        del scipy.special.__dir__
 
 
 def _trusted(name: str) -> bool:
@@ -89,4 +97,4 @@ def _trusted(name: str) -> bool:
         found = getattr(importlib.import_module(module), item, None)
     except ImportError:
         return False
-    return isinstance(found, type) and found.__module__.split(".")[0] == root
+    return isinstance(found, np.ufunc) or (isinstance(found, type) and found.__module__.split(".")[0] == root)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pandas.api import types
-from scipy import stats
+from scipy import special
 
 from .inference import Side, holm
 from .metrics import Metric
@@ -50,7 +50,7 @@ def find(frame: pd.DataFrame, y: np.ndarray, old: Judged, new: Judged, alpha: fl
                     "baseline": float(means[0][k]),
                     "candidate": float(means[1][k]),
                     "difference": float(means[1][k] - means[0][k]),
-                    "p": float(2 * stats.t.sf(abs(means[1][k] - means[0][k]) / errors[k][0], errors[k][1])),
+                    "p": float(2 * special.stdtr(errors[k][1], -abs(means[1][k] - means[0][k]) / errors[k][0])),
                     "verdict": "worse" if means[1][k] > means[0][k] else "better",
                 }
                 for k in np.flatnonzero((rows >= LEAST) & (len(y) - rows >= LEAST))
@@ -101,9 +101,11 @@ def groupings(frame: pd.DataFrame) -> Iterator[tuple[str, np.ndarray, list[str]]
             groups = pd.qcut(column, 4, duplicates="drop")
             yield str(name), groups.cat.codes.to_numpy(), [_range(i, column) for i in groups.cat.categories]
         else:
-            kept = column.astype("str").where(~missing)
-            top = kept.value_counts().index[:LEVELS]
-            yield str(name), pd.Categorical(kept, categories=top).codes, [str(value) for value in top]
+            codes, values = pd.factorize(column)  # -1 for a gap
+            top = np.argsort(-np.bincount(codes[codes >= 0], minlength=len(values)), kind="stable")[:LEVELS]
+            place = np.full(len(values) + 1, -1)  # whose last entry is what -1 finds
+            place[top] = np.arange(len(top))
+            yield str(name), place[codes], [str(value) for value in values[top]]
 
 
 def _is_scale(column: pd.Series) -> bool:

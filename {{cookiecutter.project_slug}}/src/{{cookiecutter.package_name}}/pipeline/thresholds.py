@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
-from scipy.special import expit, logit
-from sklearn.linear_model import LogisticRegression
+from scipy.special import expit, logit, pdtr
 
 from .metrics import case_costs
 from .params import Costs
@@ -36,7 +34,7 @@ def draw_thresholds(rows: pd.Series, y: np.ndarray, p: np.ndarray, costs: Costs 
     """
     costs = costs or _like_f1(y, p)
     choose = _smooth if best_threshold(y, p, costs) == _smooth(y, p, costs) else _lowest
-    found, limits = [], stats.poisson.cdf(np.arange(12), 1)
+    found, limits = [], pdtr(np.arange(12), 1)
     # Names are hashed once, and their hashes once per draw: numbers are much quicker to hash than texts.
     named = pd.util.hash_array(rows.to_numpy(dtype=object), hash_key="threshold-000000")
     for number in range(DRAWS):
@@ -66,6 +64,8 @@ def _smooth(y: np.ndarray, p: np.ndarray, costs: Costs) -> float:
     """Where both decisions cost the same; the lowest point where a probability cannot say."""
     if y.min() == y.max() or min(costs.false_positive, costs.false_negative) == 0:
         return _lowest(y, p, costs)
+    from sklearn.linear_model import LogisticRegression  # a second that a comparison of other kinds can do without
+
     x = logit(np.clip(p, 1e-9, 1 - 1e-9))
     # Rows that are hardly apart are one, with their number as its weight: a million rows are as quick as a thousand.
     cell = 2 * ((x - x.min()) * CELLS).astype(int) + y

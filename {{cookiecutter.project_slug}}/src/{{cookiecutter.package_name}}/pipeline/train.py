@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 
 from .. import features as user_features
 from .. import model as user_model
-from . import charts, checks, data, findings, inference, metrics, models, params, plots, runs, search, split, tables
+from . import charts, data, findings, inference, measures, metrics, models, params, plots, runs, search, split, tables
 from . import contract as contracts
 from .errors import InputError
 from .odcs import SchemaObject
@@ -168,7 +168,7 @@ def train(root: Path, out: Path, say: Say = say) -> dict[str, Any]:
     say("evaluating")
     gaps = findings.missingness(inputs, y, chosen.task)
     known = metrics.chosen(chosen, threshold)
-    overall = checks.OVERALL[chosen.task]
+    overall = measures.OVERALL[chosen.task]
     by_fold = _folds({overall: metrics.metrics_for(chosen.task)[overall]}, y[rest], oof, divided.folds)[overall]
     summary = {
         "task": chosen.task,
@@ -182,7 +182,7 @@ def train(root: Path, out: Path, say: Say = say) -> dict[str, Any]:
             for name, metric in known.items()
         },
         "cross_validation": _folds(known, y[rest], oof, divided.folds),
-        "checks": checks.measure(
+        "checks": measures.measure(
             lambda frame: score(fitted, frame, chosen.task, len(classes)),
             *(fitted, inputs, y, rest, holdout, by_fold, chosen.task, chosen.seed, best.edges),
         ),
