@@ -5,12 +5,10 @@ from __future__ import annotations
 import filecmp
 import itertools
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -175,17 +173,6 @@ def test_the_steps_are_printed(tmp_path: Path):
     assert "gh repo create some-one/customer-churn" in done.stdout
     assert "ML_CICD_SKIP_LOCK" in done.stdout
     assert done.stderr == ""
-
-
-@pytest.mark.skipif(os.name == "nt", reason="git itself takes longer there")
-def test_a_bake_without_the_lock_is_fast(tmp_path: Path):
-    def seconds(attempt: int) -> float:
-        start = time.perf_counter()
-        bake_with_command(tmp_path / str(attempt))
-        return time.perf_counter() - start
-
-    # The best of three, for a machine that is busy with something else.
-    assert min(seconds(attempt) for attempt in range(3)) <= 1.5
 
 
 def test_git_and_uv_are_not_needed(tmp_path: Path):
