@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from .errors import InputError
+from .errors import InputError, unexpected
 
 if TYPE_CHECKING:
     from .rules import Violation
@@ -188,23 +187,12 @@ def drift(
     out: Annotated[Path, typer.Option(help="Folder for drift.json, drift.md and drift.html.")] = Path("drift"),
 ) -> None:
     """Say whether data has moved since training; exit with 1 when it has."""
-    from . import drift_report, html, markdown, params
+    from . import drift_report
     from .drift import drift as compare
-    from .drift import move_window
-    from .runs import Run, write_json
+    from .runs import Run
 
     found = compare(Run(run), ROOT, table)
-    shown = drift_report.report(found, params.load(run / "params.yaml").drift.model_dump())
-    text, proposal = markdown.render(shown), None
-    if found["verdict"] == "drift" and found["window"]:
-        proposal = move_window(ROOT / "params.yaml", found["window"])
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "drift.json", found)
-    (out / "drift.md").write_text(text, encoding="utf-8")
-    (out / "drift.html").write_text(html.render(shown), encoding="utf-8")
-    (out / "params.yaml").unlink(missing_ok=True)
-    if proposal:
-        (out / "params.yaml").write_text(proposal, encoding="utf-8")
+    text = drift_report.write(found, run, ROOT, out)
     _summary(text)
     typer.echo(f"{text}\nreport: {out / 'drift.md'}")
     sys.exit(0 if found["verdict"] == "stable" else 1)
@@ -262,25 +250,13 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         _stop("stopped", 130)
     except Exception as error:  # whatever the user's code raises becomes one line
-        _stop(_unexpected(error), 2)
+        _stop(unexpected(error), 2)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _stop(message: str, code: int) -> None:
     typer.echo(f"ml: {message}", err=True)
     sys.exit(code)
-
-
-def _unexpected(error: Exception) -> str:
-    """One line that points at the last place in the project's own code; the whole traceback on request."""
-    if os.environ.get("ML_TRACEBACK"):
-        traceback.print_exception(error)
-    package = Path(__file__).parents[1]
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if package in Path(f.filename).parents]
-    own = [f for f in frames if Path(f.filename).parent == package] or frames
-    where = f"{Path(own[-1].filename).relative_to(package.parent)}:{own[-1].lineno}: " if own else ""
-    message = " ".join(str(error).split())[:300]
-    return f"{where}{type(error).__name__}: {message} (ML_TRACEBACK=1 shows the whole traceback)"
 
 
 def _broken(violations: list[Violation]) -> NoReturn:

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from . import html, markdown, params
 from .blocks import Block, Items, Report, Section, Table, Text, interval, number
+from .drift import move_window
+from .runs import write_json
 
 SIGNS = {"stable": "✅", "drift": "⚠️", "contract-broken": "❌"}
 HEAD = ["column", "distance", "chance", "missing, then and now", "median, then and now", "values never seen"]
+
+
+def write(found: dict[str, Any], run: Path, root: Path, out: Path) -> str:
+    """Write drift.json, drift.md and drift.html, and params.yaml where retraining is proposed; return the text."""
+    shown = report(found, params.load(run / "params.yaml").drift.model_dump())
+    text, proposal = markdown.render(shown), None
+    if found["verdict"] == "drift" and found["window"]:
+        proposal = move_window(root / "params.yaml", found["window"])
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "drift.json", found)
+    (out / "drift.md").write_text(text, encoding="utf-8")
+    (out / "drift.html").write_text(html.render(shown), encoding="utf-8")
+    (out / "params.yaml").unlink(missing_ok=True)
+    if proposal:
+        (out / "params.yaml").write_text(proposal, encoding="utf-8")
+    return text
 
 
 def report(found: dict[str, Any], limits: dict[str, Any]) -> Report:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 UNKNOWN_KEY = {"extra_forbidden", "unexpected_keyword_argument"}
@@ -47,3 +50,15 @@ def explain(error: Exception, where: str, known: Iterable[str] = ()) -> InputErr
     value = first.get("input")
     shown = f", not {value!r}" if isinstance(value, str | int | float | bool) else ""
     return InputError(f"{where}: {key}: {first['msg'].removeprefix('Value error, ')}{shown[:80]}{more}")
+
+
+def unexpected(error: Exception) -> str:
+    """One line that points at the last place in the project's own code; the whole traceback with ML_TRACEBACK=1."""
+    if os.environ.get("ML_TRACEBACK"):
+        traceback.print_exception(error)
+    package = Path(__file__).parents[1]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if package in Path(f.filename).parents]
+    own = [f for f in frames if Path(f.filename).parent == package] or frames
+    where = f"{Path(own[-1].filename).relative_to(package.parent)}:{own[-1].lineno}: " if own else ""
+    message = " ".join(str(error).split())[:300]
+    return f"{where}{type(error).__name__}: {message} (ML_TRACEBACK=1 shows the whole traceback)"
