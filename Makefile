@@ -12,12 +12,14 @@ unexport VIRTUAL_ENV
 unexport PYTHONDONTWRITEBYTECODE
 RUN := "$(UV)" run --quiet --group test
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint docs reference clean
 
 help:
 	@echo "make demo          watch a generated project review and release its model"
 	@echo "make test          run everything the template promises; ARGS=... goes to pytest"
 	@echo "make lint          check the template's own files"
+	@echo "make docs          build the documentation into site/, where nothing may be broken"
+	@echo "make reference     write the reference of params.yaml and contract.yaml anew"
 	@echo "make clean         remove what the others made"
 
 demo: $(UV)
@@ -42,8 +44,17 @@ endif
 lint: $(UV)
 	$(RUN) pre-commit run --all-files
 
+docs: $(UV)
+	NO_MKDOCS_2_WARNING=1 "$(UV)" run --quiet --only-group docs mkdocs build --strict --quiet
+
+reference: $(UV)
+	rm -rf .reference && mkdir .reference
+	ML_CICD_SKIP_LOCK=1 $(RUN) cookiecutter . --no-input --default-config --output-dir .reference > .reference/log
+	cd .reference/customer-churn && "$(UV)" run --quiet --no-default-groups python ../../docs/reference.py customer_churn ../../docs/reference
+	rm -rf .reference
+
 clean:
-	rm -rf .tools .venv demo uv.lock .test-*.log
+	rm -rf .tools .venv .reference demo site uv.lock .test-*.log
 
 $(TOOLS)/bin/uv:
 	$(PYTHON) -m venv "$(TOOLS)"
