@@ -43,6 +43,17 @@ def remove_caches() -> None:
             shutil.rmtree(folder)
 
 
+def end_lines_with_lf() -> None:
+    """Give text files the same bytes everywhere, also where the template was checked out or unpacked with CRLF.
+
+    Cookiecutter does it for what it renders, and copies the rest as it is.
+    """
+    for path in (path for path in Path().rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        if b"\r\n" in content and b"\0" not in content:
+            path.write_bytes(content.replace(b"\r\n", b"\n"))
+
+
 def run(*command: str, timeout: int = 60) -> subprocess.CompletedProcess[str] | None:
     """Run a command quietly; None when it cannot be started or does not end."""
     environment = {name: value for name, value in os.environ.items() if name not in GIT_VARIABLES}
@@ -137,6 +148,7 @@ def main() -> None:
     remove_caches()
     apply_example(answers["example"])
     apply_licence(answers["license"])
+    end_lines_with_lf()
     if is_cruft_comparison(answers, Path.cwd()):
         return
     # A console of Windows may know fewer characters than uv's messages hold.

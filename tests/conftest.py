@@ -84,17 +84,33 @@ def bake(folder: Path, *, lock: bool = False, **answers: str) -> Path:
         )
 
 
-def bake_with_command(folder: Path, *answers: str, program: tuple[str, ...] = (), **variables: str):
+def bake_with_command(
+    folder: Path, *answers: str, program: tuple[str, ...] = (), template: Path = TEMPLATE, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Bake as a user does, with the command; answers are written `name=value`. Returns the finished process."""
     command = program or (sys.executable, "-m", "cookiecutter")
     return subprocess.run(
-        [*command, str(TEMPLATE), "--no-input", "--default-config", "--output-dir", str(folder), *answers],
+        [*command, str(template), "--no-input", "--default-config", "--output-dir", str(folder), *answers],
         env={**clean_environ(), "ML_CICD_SKIP_LOCK": "1", "PYTHONUTF8": "1", **variables},
         capture_output=True,
         text=True,
         encoding="utf-8",
         timeout=300,
     )
+
+
+def copy_of_template(folder: Path, *, crlf: bool = False) -> Path:
+    """The template's files that git knows or would add; with `crlf` the text files as Windows may check them out."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    names = subprocess.run(listed, cwd=TEMPLATE, env=clean_environ(), capture_output=True, encoding="utf-8", check=True)
+    for name in filter(None, names.stdout.split("\0")):
+        if (TEMPLATE / name).is_file():
+            content = (TEMPLATE / name).read_bytes()
+            if crlf and b"\0" not in content:
+                content = content.replace(b"\n", b"\r\n")
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+    return folder
 
 
 def install(root: Path) -> Project:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import TEMPLATE, bake, bake_with_command, clean_environ
+from conftest import TEMPLATE, bake, bake_with_command, clean_environ, copy_of_template
 from cookiecutter.exceptions import FailedHookException
 
 if sys.version_info >= (3, 11):
@@ -249,12 +249,7 @@ def test_the_oldest_cookiecutter_makes_the_same_project(tmp_path: Path):
 
 
 def test_cruft_makes_and_updates_the_same_project(tmp_path: Path):
-    template = tmp_path / "template"
-    names = git(TEMPLATE, "ls-files", "--cached", "--others", "--exclude-standard", "-z").split("\0")
-    for name in filter(None, names):
-        if (TEMPLATE / name).is_file():
-            (template / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(TEMPLATE / name, template / name)
+    template = copy_of_template(tmp_path / "template")
     git(template, "init", "--quiet")
     git(template, "add", "--all")
     git(template, "commit", "--quiet", "--message", "one")
@@ -295,9 +290,44 @@ def test_ruff_finds_nothing_in_the_template():
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+# What Windows takes for a device, whatever the suffix.
+DEVICES = {"con", "prn", "aux", "nul", *(f"{kind}{digit}" for kind in ("com", "lpt") for digit in range(1, 10))}
+
+
+def test_windows_takes_every_path_of_a_project(tmp_path: Path):
+    root = bake(tmp_path, package_name="x" * 60)
+    paths = [path.relative_to(root) for path in root.rglob("*") if path.relative_to(root).parts[0] != ".git"]
+    assert len(paths) > 60
+    for path in paths:
+        assert not (root / path).is_symlink(), path
+        assert len(path.as_posix()) <= 120, path
+        for part in path.parts:
+            assert part.partition(".")[0].lower() not in DEVICES, path
+            assert not re.search(r'[<>:"|?*\\\x00-\x1f]|[. ]$', part), path
+    assert len({path.as_posix().lower() for path in paths}) == len(paths)
+
+
+@pytest.mark.parametrize("example", ["churn", "none"])
+def test_a_template_checked_out_with_crlf_makes_the_same_project(tmp_path: Path, example: str):
+    template = copy_of_template(tmp_path / "template", crlf=True)
+    answer = f"example={example}"
+    done = bake_with_command(tmp_path / "crlf", answer, template=template)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    refused = bake_with_command(tmp_path / "refused", answer, "package_name=class", template=template)
+    assert "package_name: " in refused.stderr
+    root = tmp_path / "crlf" / "customer-churn"
+    check_project(root)
+    plain = bake(tmp_path / "lf", example=example)
+    assert files(root) == files(plain)
+    assert [name for name in sorted(files(root)) if (root / name).read_bytes() != (plain / name).read_bytes()] == []
+
+
 def test_every_file_of_the_template_can_be_checked_out_on_windows():
     names = git(TEMPLATE, "ls-files", "--cached", "--others", "--exclude-standard", "-z").split("\0")
     for name in filter(None, names):
         assert not re.search(r'[<>:"|?*\\]', name), name
         assert len(name) < 150, name
     assert len({name.lower() for name in names}) == len(names)
+    modes = {line.split()[0] for line in git(TEMPLATE, "ls-files", "--stage").splitlines()}
+    assert modes <= {"100644", "100755"}, "a symbolic link or a submodule"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import TEMPLATE, Project, bake, clean_environ
+from conftest import TEMPLATE, Project, bake, clean_environ, copy_of_template
 
 DOCS = TEMPLATE / "docs"
 HOW_TO = sorted((DOCS / "how-to").glob("*.md"))
@@ -130,13 +130,7 @@ def check_page(page: Path, told: list[tuple[Block, str]]) -> None:
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What somebody gets who clones this repository: what git knows, or would add, and nothing else."""
-    folder = tmp_path_factory.mktemp("clone") / "cookiecutter-ml-cicd"
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    names = subprocess.run(listed, cwd=TEMPLATE, env=clean_environ(), capture_output=True, text=True, check=True)
-    for name in filter(None, names.stdout.split("\0")):
-        if (TEMPLATE / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(TEMPLATE / name, folder / name)
+    folder = copy_of_template(tmp_path_factory.mktemp("clone") / "cookiecutter-ml-cicd")
     for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "clone"]):
         subprocess.run(["git", *command], cwd=folder, env=clean_environ(), check=True)
     return folder
