@@ -50,7 +50,7 @@ docs: $(UV)
 reference: $(UV)
 	rm -rf .reference && mkdir .reference
 	ML_CICD_SKIP_LOCK=1 $(RUN) cookiecutter . --no-input --default-config --output-dir .reference > .reference/log
-	cd .reference/customer-churn && "$(UV)" run --quiet --no-default-groups python ../../docs/reference.py customer_churn ../../docs/reference
+	cd .reference/customer-churn && "$(UV)" run --quiet --no-default-groups python ../../docs/reference.py customer_churn '../../{{cookiecutter.project_slug}}/docs'
 	rm -rf .reference
 
 clean:

@@ -1,7 +1,8 @@
 """The reference of `params.yaml` and `contract.yaml`, written from a project's own pydantic models.
 
 What a key takes comes from the models, what it means from the words below; a key without words, or words without a key,
-stop it. `make reference` bakes a project and runs this in its environment; a test compares the pages with its output.
+stop it. `make reference` bakes a project, runs this in its environment and writes the pages that each project gets in
+`docs/`; a test compares them.
 """
 
 import importlib
@@ -158,11 +159,7 @@ CONTRACT = {
         "limitations": "What it is not for.",
     },
 }
-HEAD = (
-    "<!-- Written by docs/reference.py from the models of a project: edit those, or the words there. -->\n\n"
-    "# `{file}`\n\n"
-    "{intro}\n"
-)
+HEAD = "<!-- Written by the template from the models in src/*/pipeline. -->\n\n# `{file}`\n\n{intro}\n"
 PARAMS_INTRO = """\
 Every choice a person makes. Unknown keys are refused, with the key that was probably meant. What stands under
 `prepare`, `features` and `model` are keyword arguments of functions of yours: a new one there is a new key here."""

@@ -15,6 +15,7 @@ import yaml
 from conftest import TEMPLATE, Project, bake, clean_environ, copy_of_template
 
 DOCS = TEMPLATE / "docs"
+PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
 HOW_TO = sorted((DOCS / "how-to").glob("*.md"))
 # What a page says and this test does not do, with the reason and where it is done instead.
 NOT_RUN = {
@@ -248,7 +249,7 @@ def test_the_reference_is_what_the_models_say(project: Project, tmp_path: Path):
     assert done.returncode == 0, done.stderr
     for page in ("params.md", "contract.md"):
         written = (tmp_path / page).read_text(encoding="utf-8")
-        assert (DOCS / "reference" / page).read_text(encoding="utf-8") == written, "run: make reference"
+        assert (PROJECT / "docs" / page).read_text(encoding="utf-8") == written, "run: make reference"
 
 
 def test_what_is_not_run_is_on_a_page():

@@ -58,7 +58,7 @@ def parse(document: Any, where: str = "contract.yaml") -> Contract:
 
 def warnings(path: str | Path = "contract.yaml") -> list[str]:
     """Name what the standard allows, the document says and nobody here enforces."""
-    return [f"{where}: not enforced by this project" for where in _unenforced(read_yaml(path, "see README.md"))]
+    return [f"{where}: not enforced by this project" for where in _unenforced(read_yaml(path, "see docs/contract.md"))]
 
 
 def _known_keys() -> set[str]:

@@ -77,7 +77,7 @@ def params(target: Column, values: pd.DataFrame, roles: dict[str, str], task: Ta
     gate = {"binary": ("roc_auc", 0.01), "multiclass": ("log_loss", 0.02), "regression": ("rmse", None)}[task]
     margin = gate[1] or float(f"{0.02 * y.std():.1g}")
     lines = [
-        "# Every choice a person makes. Unknown keys are refused; what each means stands in README.md.",
+        "# Every choice a person makes. Unknown keys are refused; what each means stands in docs/params.md.",
         "seed: 7",
         f"task: {task}{_comment(f'the target is {target.name}: {why}')}",
     ]

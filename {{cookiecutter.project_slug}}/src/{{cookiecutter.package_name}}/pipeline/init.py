@@ -205,7 +205,7 @@ def _shown(
             f"note:   {place} has {size / 1e6:.0f} MB; GitHub refuses more than 100: save as Parquet, or use git-lfs"
         )
     copied = "" if place.resolve() == table.resolve() else f"; the table was copied to {place}"
-    return [*lines, "", f"wrote contract.yaml and params.yaml{copied}", "next:   ml validate && ml train"]
+    return [*lines, "", f"wrote contract.yaml and params.yaml{copied}", "next:   uv run ml validate && uv run ml train"]
 
 
 def _hints(found: list[Column], roles: dict[str, str], rows: int) -> list[str]:

@@ -180,7 +180,10 @@ def _asked(run: Run, baseline: Run | None) -> list[str]:
 def _slices(found: dict[str, Any], currency: str) -> tuple[list[Block], list[Block]]:
     """The slices whose difference survives the correction: the worst three at once, the others folded."""
     if not found["shown"]:
-        return [Text(f"Slices: of {found['judged']:,} none differs beyond chance.")], []
+        judged = (
+            f"of {found['judged']:,} none differs beyond chance" if found["judged"] else "none has rows enough to tell"
+        )
+        return [Text(f"Slices: {judged}.")], []
     head = ["slice", "metric", "rows", "main", "this branch", ""]
     rows = [
         [
