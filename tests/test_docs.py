@@ -210,6 +210,11 @@ def test_a_how_to_page_is_short_and_its_change_fits(page: Path, tmp_path: Path):
     for change in changes:
         done = subprocess.run(["git", "apply", "-"], cwd=root, input=change, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+    for block in blocks(page):
+        if block.kind == "bash":
+            checked = ["shellcheck", "--shell=bash", "-"]
+            done = subprocess.run(checked, input=block.text, capture_output=True, text=True, encoding="utf-8")
+            assert done.returncode == 0, done.stdout
     # A label that a machine of one's own has is unknown to actionlint, unless it is told.
     (root / ".github/actionlint.yaml").write_text("self-hosted-runner: {labels: [ubuntu-16-cores]}\n")
     workflows = sorted(map(str, (root / ".github/workflows").glob("*.yml")))
