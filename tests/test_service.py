@@ -158,9 +158,9 @@ from PACKAGE.pipeline.predict import predict
 from PACKAGE.pipeline.runs import Run
 run, out = Run(Path("runs/model")), Path(sys.argv[1])
 held = run.predictions.query("part == 'holdout'").drop_duplicates("row").head(1000)
-rows = run.holdout.set_index("row").loc[held["row"]].rename_axis("customer_id").reset_index()
+rows = run.holdout.set_index("row").loc[held["row"]].rename_axis("customer_id")
 for suffix, write in ((".parquet", pd.DataFrame.to_parquet), (".csv", pd.DataFrame.to_csv)):
-    write(rows, out / f"rows{suffix}", index=False)
+    write(rows, out / f"rows{suffix}")  # what is an index to pandas is a column to everybody else
     assert predict(out / f"rows{suffix}", out / f"scored{suffix}", run.path, chunk=300) == 1000
     scored = (pd.read_parquet if suffix == ".parquet" else pd.read_csv)(out / f"scored{suffix}")
     assert list(scored) == ["customer_id", "prediction", "probability", "decision"], list(scored)

@@ -5,17 +5,22 @@ from __future__ import annotations
 import csv
 import importlib
 import json
+from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import pandas as pd
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 PACKAGE = next(iter(entry_points(group="console_scripts", name="ml"))).value.partition(".")[0]
-contracts, records, rules, tables = (
-    importlib.import_module(f"{PACKAGE}.pipeline.{name}") for name in ("contract", "records", "rules", "tables")
+contracts, records, rules, streams, tables = (
+    importlib.import_module(f"{PACKAGE}.pipeline.{n}") for n in ("contract", "records", "rules", "streams", "tables")
 )
 settings.register_profile("contract", max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 settings.load_profile("contract")
@@ -135,3 +140,92 @@ def test_the_day_after_the_maximum_is_one_too_many(tmp_path):
     obj = contracts.parse(document | {"schema": [{"name": "t", "properties": [prop, target]}]}).table
     rows = [{"c": str(last)}, {"c": str(last + timedelta(days=1))}]
     assert by_table(tmp_path / "t.csv", obj, rows) == by_request(obj, rows) == {(1, "c")}
+
+
+@st.composite
+def large(draw: st.DrawFn) -> tuple[Any, pd.DataFrame]:
+    """Rules on single rows, on uniqueness and on counts, and a table of columns with one type each."""
+    obj, _ = draw(cases())
+    limits = st.sampled_from([{"mustBeLessThan": 3}, {"mustBe": 0}, {"mustBeGreaterThan": 20, "unit": "percent"}])
+    metrics = st.lists(
+        st.builds(
+            lambda metric, limit: {"metric": metric, **limit},
+            st.sampled_from(["rowCount", "nullValues", "duplicateValues"]),
+            limits,
+        ),
+        max_size=2,
+    )
+    document = obj.model_dump(exclude_none=True)
+    for prop in document["properties"]:
+        prop |= {"unique": draw(st.booleans()), "quality": draw(metrics)}
+    document["quality"] += draw(metrics)
+    size, frame = draw(st.integers(0, 9)), pd.DataFrame()
+    for prop in (p for p in obj.properties if p.role is None):
+        natural = [type(v) for v in ("a", 1, 1.5, True)]
+        kind = draw(st.sampled_from(natural)) if prop.logicalType not in ("date", "timestamp") else str
+        values = draw(st.lists(st.none() | VALUES[prop.logicalType], min_size=size, max_size=size))
+        fits = [v if kind is str or type(v) is kind else None for v in values]
+        cells = [None if v is None else str(v) if kind is str else v for v in fits]
+        dtype = {str: "str", int: "Int64", float: "Float64", bool: "boolean"}[kind]
+        frame[prop.name] = pd.Series(cells, dtype=dtype)
+    return type(obj).model_validate(document), frame
+
+
+def said(violations: list[Any]) -> list[Any]:
+    """Whole numbers and truth values are written otherwise where another part of the column has gaps."""
+    words = {"True": "1", "False": "0"}
+    plain = [v.example.removesuffix(".0") for v in violations]
+    return [replace(v, example=words.get(text, text)) for v, text in zip(violations, plain, strict=True)]
+
+
+@given(case=large(), rows=st.integers(1, 4))
+def test_a_table_in_parts_gets_the_verdict_of_the_whole(tmp_path_factory, case, rows):
+    obj, frame = case
+    path = tmp_path_factory.getbasetemp() / "rows.parquet"
+    frame.to_parquet(path)
+    whole, mistyped = tables.read(path, obj, ["y"])
+    with mock.patch.object(tables, "chunks", partial(tables.chunks, rows=rows)):
+        found, count = streams.check(path, obj, ["y"])
+    assert count == len(frame)
+    assert said(found) == said(rules.check(whole, obj, mistyped))
+
+
+def test_repeats_far_apart_and_in_other_files_are_found(tmp_path):
+    target = {"name": "y", "logicalType": "integer", "customProperties": [{"property": "role", "value": "target"}]}
+    columns = [{"name": "k", "logicalType": "string", "unique": True}, {"name": "b", "logicalType": "number"}, target]
+    document = {"apiVersion": "v3.2.0", "kind": "DataContract", "id": "t", "version": "1", "status": "draft"}
+    obj = contracts.parse(document | {"schema": [{"name": "t", "properties": columns}]}).table
+    keys = pd.Series([f"k{i}" for i in range(120_000)])
+    (tmp_path / "t").mkdir()
+    pd.DataFrame({"k": keys, "y": 1}).to_parquet(tmp_path / "t" / "1.parquet")  # without b
+    pd.DataFrame({"k": ["new", "k7", "k119999", None, None], "y": 1, "b": 2.5}).to_parquet(tmp_path / "t" / "2.parquet")
+    found, count = streams.check(tmp_path / "t", obj)
+    assert count == 120_005
+    assert [(v.column, v.rule, v.count, v.rows, v.example) for v in found] == [
+        ("k", "unique", 4, (8, 120_000, 120_002, 120_003), "'k7'")
+    ]
+    assert found == rules.check(*tables.read(tmp_path / "t", obj)[:1], obj)
+
+
+def test_a_column_that_is_gone_is_named_before_anything_else(tmp_path):
+    obj = contracts.parse(
+        {"apiVersion": "v3.2.0", "kind": "DataContract", "id": "t", "version": "1", "status": "draft"}
+        | {
+            "schema": [
+                {
+                    "name": "t",
+                    "properties": [
+                        {"name": "a", "logicalType": "integer"},
+                        {
+                            "name": "y",
+                            "logicalType": "integer",
+                            "customProperties": [{"property": "role", "value": "target"}],
+                        },
+                    ],
+                }
+            ]
+        }
+    ).table
+    pd.DataFrame({"y": pd.Series([], dtype="int64")}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(tables.InputError, match="column 'a' is gone"):
+        streams.check(tmp_path / "t.parquet", obj)

@@ -50,7 +50,7 @@ def validate(
 ) -> None:
     """Check the project's data, or one table, against contract.yaml."""
     from . import contract as contracts
-    from . import data, params, rules, tables
+    from . import data, params, streams
 
     contract = contracts.load(ROOT / "contract.yaml")
     for warning in contracts.warnings(ROOT / "contract.yaml"):
@@ -59,8 +59,8 @@ def validate(
         loaded = data.load(contract, params.load(ROOT / "params.yaml"), ROOT)
         violations, rows = loaded.violations, loaded.raw_rows | {contract.table.name: len(loaded.table)}
     else:
-        frame, mistyped = tables.read(table, contract.table, optional=[contract.target.name])
-        violations, rows = rules.check(frame, contract.table, mistyped), {str(table): len(frame)}
+        violations, count = streams.check(table, contract.table, optional=[contract.target.name])
+        rows = {str(table): count}
     if violations:
         _broken(violations)
     counted = "; ".join(f"{name} {count:,} rows" for name, count in rows.items())

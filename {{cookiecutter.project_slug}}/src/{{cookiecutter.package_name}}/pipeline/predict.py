@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pandas as pd
 
 from . import contract, models, rules, tables
 from .errors import InputError
-from .odcs import SchemaObject
 from .runs import read_json
 
 
@@ -60,7 +58,7 @@ class Scorer:
         return {"prediction": labels[likely], "probability": positive, "decision": labels[chosen]}
 
 
-def predict(table: Path, out: Path, run: Path, chunk: int = 50_000) -> int:
+def predict(table: Path, out: Path, run: Path, chunk: int = tables.CHUNK) -> int:
     """Score a table in bounded memory.
 
     Parameters
@@ -84,12 +82,14 @@ def predict(table: Path, out: Path, run: Path, chunk: int = 50_000) -> int:
     import pyarrow.parquet
 
     scorer = Scorer(run)
-    obj = _rows_only(scorer.contract.table)
+    obj = rules.alone(scorer.contract.table)
     absent = [p.name for p in obj.properties if p.role is not None]
     features = [p.name for p in obj.features]
     scored, writer, work = 0, None, out.with_name(f".{out.name}.part")
     try:
-        for raw in _chunks(table, obj, chunk):
+        for raw in tables.chunks(table, obj, chunk):
+            if raw.empty:
+                continue
             frame, mistyped = tables.cast(raw, obj, str(table), absent)
             if broken := rules.check(frame, obj, mistyped):
                 where = f"{table}, counting from row {scored + 1:,}"
@@ -109,32 +109,3 @@ def predict(table: Path, out: Path, run: Path, chunk: int = 50_000) -> int:
     finally:
         work.unlink(missing_ok=True)
     return scored
-
-
-def _chunks(path: Path, obj: SchemaObject, rows: int) -> Iterator[pd.DataFrame]:
-    import pyarrow.parquet
-
-    try:
-        if path.suffix in (".parquet", ".pq"):
-            with pyarrow.parquet.ParquetFile(path) as file:
-                yield from (batch.to_pandas() for batch in file.iter_batches(rows))
-            return
-        # As text, so that a value which is not a number is found and named, wherever in the file it stands.
-        with pd.read_csv(path, dtype="str", chunksize=rows, **tables.csv_options(obj)) as reader:
-            yield from (tables.with_points(part, obj) for part in reader if len(part))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; name a CSV or Parquet file shaped like the contract's table") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({type(error).__name__}: {str(error)[:200]})") from None
-
-
-def _rows_only(obj: SchemaObject) -> SchemaObject:
-    """The rules that one row can break alone, as in a request: nothing of uniqueness, counts or shares."""
-    columns = [
-        p.model_copy(
-            update={"unique": False, "primaryKey": False, "required": p.required or p.primaryKey, "quality": []}
-        )
-        for p in obj.properties
-    ]
-    quality = [q for q in obj.quality if q.type == "sql"]
-    return obj.model_copy(update={"properties": columns, "quality": quality})

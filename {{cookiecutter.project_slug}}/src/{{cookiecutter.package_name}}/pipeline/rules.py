@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from .odcs import COMPARISON, NUMERIC, TEMPORAL, Property, Quality, SchemaObject
 SHOWN_ROWS = 5
 PUBLIC = (None, "public")
 Mistyped = dict[str, pd.Series]  # by column, the values that do not have its type, by position
+NONE = pd.Series([], dtype=object)
 COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -52,14 +53,6 @@ class Violation:
         return f"{where}: {self.rule}{rows}{f', for example {self.example}' if self.example else ''}"
 
 
-def _violation(obj: SchemaObject, prop: Property, rule: str, bad: pd.Series) -> Violation:
-    """Describe bad values. Those of columns that are classified as other than public are not shown."""
-    first = bad.iloc[0]
-    example = repr(getattr(first, "item", lambda: first)()) if prop.classification in PUBLIC and pd.notna(first) else ""
-    rows = tuple((bad.index[:SHOWN_ROWS].to_numpy(dtype="int64") + 1).tolist())
-    return Violation(obj.name, prop.name, rule, len(bad), rows, example[:60])
-
-
 def check(frame: pd.DataFrame, obj: SchemaObject, mistyped: Mistyped | None = None) -> list[Violation]:
     """Check a typed frame against every rule of its schema object.
 
@@ -70,24 +63,46 @@ def check(frame: pd.DataFrame, obj: SchemaObject, mistyped: Mistyped | None = No
 
     Returns
     -------
-    The broken rules in the contract's order, none when the contract is kept.
+    The broken rules in the contract's order, those across columns last; none when the contract is kept.
     """
-    found: list[Violation] = []
+    counts = {(name, metric): count(frame, name, metric) for name, metric in counted(obj, frame)}
+    return broken(obj, by_row(frame, obj, mistyped or {}), counts, len(frame))
+
+
+def by_row(frame: pd.DataFrame, obj: SchemaObject, mistyped: Mistyped) -> Iterator[Violation]:
+    """Yield each rule that single rows break, in the contract's order; with a count of 0 where none does."""
     for prop in (p for p in obj.properties if p.name in frame.columns):
-        values, wrong = frame[prop.name], (mistyped or {}).get(prop.name)
-        if wrong is not None:
-            found.append(_violation(obj, prop, f"logicalType {prop.logicalType}", wrong))
+        values, wrong = frame[prop.name], mistyped.get(prop.name, NONE)
+        yield violation(obj, prop, f"logicalType {prop.logicalType}", wrong)
         for rule, bad in masks(values, prop):
-            if rule == "required" and wrong is not None:
+            if rule == "required" and len(wrong):
                 bad = bad.copy()
                 bad[wrong.index] = False  # there is a value, of the wrong type
-            if bad.any():
-                found.append(_violation(obj, prop, rule, values[bad]))
-        for quality in prop.quality:
-            found += _metric(frame, obj, quality, prop.name)
+            yield violation(obj, prop, rule, values[bad])
     for quality in obj.quality:
-        found += _across(frame, obj, quality) if quality.type == "sql" else _metric(frame, obj, quality, "")
-    return found
+        if quality.type == "sql":
+            yield from _across(frame, obj, quality)
+
+
+def violation(obj: SchemaObject, prop: Property, rule: str, bad: pd.Series) -> Violation:
+    """Describe bad values, by position. Those of columns that are classified as other than public are not shown."""
+    shown, example = prop.classification in PUBLIC and len(bad) and pd.notna(bad.iloc[0]), ""
+    if shown:
+        example = repr(getattr(bad.iloc[0], "item", lambda: bad.iloc[0])())
+    rows = tuple((bad.index[:SHOWN_ROWS].to_numpy(dtype="int64") + 1).tolist())
+    return Violation(obj.name, prop.name, rule, len(bad), rows, example[:60])
+
+
+def broken(
+    obj: SchemaObject, found: Iterable[Violation], counts: dict[tuple[str, str], int], rows: int
+) -> list[Violation]:
+    """Return what is broken, given what single rows break and what was counted, as ``counted`` names it."""
+    said = [v for v in found if v.count]
+    for name, quality in _metrics(obj):
+        if (key := (name, str(quality.metric))) in counts:
+            said += _judged(obj, name, quality, counts[key], rows)
+    place = {p.name: i for i, p in enumerate(obj.properties)}
+    return sorted(said, key=lambda v: place.get(v.column, len(place)))
 
 
 def masks(values: pd.Series, prop: Property) -> Iterator[tuple[str, np.ndarray]]:
@@ -125,16 +140,29 @@ def naive(bound: Any) -> pd.Timestamp:
     return stamp.tz_convert(None) if stamp.tzinfo else stamp
 
 
-def _metric(frame: pd.DataFrame, obj: SchemaObject, quality: Quality, column: str) -> list[Violation]:
-    if quality.type != "library":
-        return []
+def _metrics(obj: SchemaObject) -> Iterator[tuple[str, Quality]]:
+    """The rules on a count, by column; "" stands for the whole table."""
+    owners = [*((p.name, p.quality) for p in obj.properties), ("", obj.quality)]
+    return ((name, q) for name, qualities in owners for q in qualities if q.type == "library")
+
+
+def counted(obj: SchemaObject, frame: pd.DataFrame) -> set[tuple[str, str]]:
+    """Which columns' metrics the rules ask for."""
+    return {(name, str(q.metric)) for name, q in _metrics(obj) if not name or name in frame}
+
+
+def count(frame: pd.DataFrame, column: str, metric: str) -> int:
+    """Count what a metric counts in a column, or in whole rows."""
     values = frame[column] if column else frame
-    counted = {
-        "rowCount": lambda: len(frame),
-        "nullValues": lambda: int(values.isna().to_numpy().reshape(len(frame), -1).any(axis=1).sum()),
-        "duplicateValues": lambda: int(values.duplicated().sum()),
-    }[str(quality.metric)]()
-    share = 100 * counted / max(len(frame), 1)
+    if metric == "rowCount":
+        return len(frame)
+    if metric == "nullValues":
+        return int(pd.DataFrame(values).isna().any(axis=1).sum())
+    return int(values.duplicated().sum())
+
+
+def _judged(obj: SchemaObject, column: str, quality: Quality, counted: int, rows: int) -> list[Violation]:
+    share = 100 * counted / max(rows, 1)
     measured = share if quality.unit == "percent" else counted
     for limit, bound in quality.limits.items():
         kept = bound[0] <= measured <= bound[1] if limit == "mustBeBetween" else COMPARE[LIMITS[limit]](measured, bound)
@@ -154,9 +182,13 @@ def _across(frame: pd.DataFrame, obj: SchemaObject, quality: Quality) -> list[Vi
         return []
     sides = [frame[side] if side in frame else float(side) for side in (left, right)]
     known = np.logical_and.reduce([pd.notna(side) & np.ones(len(frame), dtype=bool) for side in sides])
-    bad = ~np.asarray(COMPARE[sign](*sides), dtype=bool) & known
-    if not bad.any():
-        return []
-    where = np.flatnonzero(bad)
+    where = np.flatnonzero(~np.asarray(COMPARE[sign](*sides), dtype=bool) & known)
     rows = tuple(int(r) + 1 for r in where[:SHOWN_ROWS])
     return [Violation(obj.name, "", quality.name or f"{left} {sign} {right}", len(where), rows)]
+
+
+def alone(obj: SchemaObject) -> SchemaObject:
+    """The rules that one row can break alone, as in a request: nothing of uniqueness, counts or shares."""
+    single = {"unique": False, "primaryKey": False, "quality": []}
+    columns = [p.model_copy(update=single | {"required": p.required or p.primaryKey}) for p in obj.properties]
+    return obj.model_copy(update={"properties": columns, "quality": [q for q in obj.quality if q.type == "sql"]})

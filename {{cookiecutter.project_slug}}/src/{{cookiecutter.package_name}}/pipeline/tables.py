@@ -33,6 +33,7 @@ from .rules import Mistyped
 # What spreadsheets and databases write for "no value". In a text column only the empty field is missing: NA is Namibia.
 MISSING = ["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>"]
 TEXT_FILE = re.compile(r"\.(csv|tsv|tab|txt|dat)(\.gz)?$", re.IGNORECASE)
+CHUNK = 50_000  # rows in memory, where a table is read in parts
 BOOLEANS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
 
 
@@ -62,8 +63,8 @@ def read(path: str | Path, obj: SchemaObject, optional: Sequence[str] = ()) -> t
     return cast(frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True), obj, str(path), optional)
 
 
-def parts(path: Path, remedy: str) -> list[Path]:
-    """Return the files of a table: itself, or those in a folder.
+def parts(path: Path, remedy: str, whole: bool = True) -> list[Path]:
+    """Return the files of a table: itself, or those in a folder; ``whole``, when all of it will be in memory.
 
     Raises
     ------
@@ -78,7 +79,7 @@ def parts(path: Path, remedy: str) -> list[Path]:
         raise InputError(f"{path}: no such file, or no CSV or Parquet file in it; {remedy}")
     # In memory, text takes what it takes on disk, Parquet and gz four times that; training holds the table three times.
     need = 3 * sum(p.stat().st_size * (4 if is_parquet(p) or p.suffix == ".gz" else 1) for p in found)
-    if need > (there := memory()):
+    if whole and need > (there := memory()):
         raise InputError(
             f"{path}: needs about {need / 1e9:.0f} GB of memory and this machine has {there / 1e9:.0f}; leave out "
             "columns, take a sample of the rows, save as Parquet instead of CSV, or use a larger machine"
@@ -105,6 +106,42 @@ def is_parquet(path: Path) -> bool:
 def read_parquet(path: Path, **options: bool) -> pd.DataFrame:
     """Read a Parquet file with all its columns: what was an index to pandas is a column to everybody else."""
     return pd.read_parquet(path, engine="pyarrow", to_pandas_kwargs={"ignore_metadata": True, **options})
+
+
+def chunks(path: Path, obj: SchemaObject, rows: int = CHUNK) -> Iterator[pd.DataFrame]:
+    """Yield a file's rows in parts, one at least, to be ``cast``; their memory does not grow with the file.
+
+    CSV comes as text, so that a value which is not a number is found and named, wherever in the file it stands.
+
+    Raises
+    ------
+    InputError
+        The file is missing or unreadable.
+    """
+    with readable(path):
+        if is_parquet(path):
+            reader = _parquet_chunks(path, {p.name for p in obj.properties}, rows)
+        else:
+            texts = pd.read_csv(path, dtype="str", chunksize=rows, **csv_options(obj))
+            reader = (with_points(part, obj) for part in texts)
+    while True:
+        with readable(path):
+            part = next(reader, None)
+        if part is None:
+            return
+        yield part
+
+
+def _parquet_chunks(path: Path, columns: set[str], rows: int) -> Iterator[pd.DataFrame]:
+    import pyarrow.parquet
+
+    # A buffer: else the whole of a row group is in memory, which in some files is the whole file.
+    with pyarrow.parquet.ParquetFile(path, buffer_size=1 << 20) as file:
+        kept = [name for name in file.schema_arrow.names if name in columns]
+        if not file.metadata.num_rows:
+            yield file.read(kept).to_pandas(ignore_metadata=True)
+        for batch in file.iter_batches(rows, columns=kept):
+            yield batch.to_pandas(ignore_metadata=True)
 
 
 @contextmanager
