@@ -12,11 +12,12 @@ unexport VIRTUAL_ENV
 unexport PYTHONDONTWRITEBYTECODE
 RUN := "$(UV)" run --quiet --group test
 
-.PHONY: help demo test lint docs reference clean
+.PHONY: help demo test bench lint docs reference clean
 
 help:
 	@echo "make demo          watch a generated project review and release its model"
 	@echo "make test          run everything the template promises; ARGS=... goes to pytest"
+	@echo "make bench         measure what the template claims, beside its peers; ARGS=\"train service\" only these parts"
 	@echo "make lint          check the template's own files"
 	@echo "make docs          build the documentation into site/, where nothing may be broken"
 	@echo "make reference     write the reference of params.yaml and contract.yaml anew"
@@ -40,6 +41,9 @@ else
 	wait $$learning || status=1; cat .test-learning.log; \
 	wait $$acting || status=1; cat .test-acting.log; exit $$status
 endif
+
+bench: $(UV)
+	@$(RUN) python benchmarks/bench.py $(ARGS)
 
 lint: $(UV)
 	$(RUN) pre-commit run --all-files

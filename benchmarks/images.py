@@ -20,6 +20,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from containers import import_base, settings
@@ -64,8 +65,22 @@ def started(image: str, env: dict[str, str], *options: str, limit: float = 60) -
         command("podman", "rm", "--force", "--time", "5", NAME, env=env)
 
 
-def describe(image: str, starts: int, env: dict[str, str]) -> str:
-    """Measure one image: a row of the table."""
+class Image(NamedTuple):
+    """What was seen of an image: build seconds, MB, seconds to readiness of each start, and how it runs."""
+
+    build: float
+    size: float
+    ready: list[float]
+    user: str
+    read_only: bool
+
+    def __str__(self) -> str:
+        spread = f"{statistics.median(self.ready):.1f} ({min(self.ready):.1f} to {max(self.ready):.1f})"
+        return f"{self.build:8.0f} {self.size:7.0f} {spread:>20} {self.user:>6} {'yes' if self.read_only else 'no':>10}"
+
+
+def describe(image: str, build: float, starts: int, env: dict[str, str]) -> Image:
+    """Start one image several times, and once with a read-only root file system."""
     about = json.loads(command("podman", "image", "inspect", image, env=env))[0]
     seconds, user = [], ""
     for _ in range(starts):
@@ -75,19 +90,13 @@ def describe(image: str, starts: int, env: dict[str, str]) -> str:
             seconds.append(ready)
             user = command("podman", "exec", NAME, "id", "-u", env=env)
     with started(image, env, "--read-only", "--read-only-tmpfs=false", limit=30) as ready:
-        works = "yes" if ready else "no"
-    spread = f"{statistics.median(seconds):.1f} ({min(seconds):.1f} to {max(seconds):.1f})"
-    return f"{about['Size'] / 1e6:7.0f} {spread:>20} {user:>6} {works:>10}"
+        return Image(build, about["Size"] / 1e6, seconds, user, ready is not None)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("project", type=Path)
-    parser.add_argument("--starts", type=int, default=5)
-    parser.add_argument("--only-ours", action="store_true")
-    options = parser.parse_args()
-    project = options.project.resolve()
+def measure(project: Path, starts: int, only_ours: bool = False) -> dict[str, Image]:
+    """Build the images of a project's run and measure each, and print it."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    found = {}
     with tempfile.TemporaryDirectory(prefix="images-", ignore_cleanup_errors=True) as temporary:
         path = f"{project / '.venv/bin'}:{os.environ['PATH']}"
         env = {**os.environ, **settings(Path(temporary)), "PATH": path, "BENTOML_DO_NOT_TRACK": "True"}
@@ -100,12 +109,23 @@ def main() -> None:
         began = time.monotonic()
         said = command("ml", "package", "--engine", "podman", "--image", "ours:bench", where=project, env=env)
         built = {"ours": time.monotonic() - began}
-        if not options.only_ours:
+        if not only_ours:
             bento, began = said.split("bento: ")[1].split()[0], time.monotonic()
             command("bentoml", "containerize", bento, "--backend", "podman", "-t", "default:bench", env=env)
             built["default"] = time.monotonic() - began
         for name, seconds in built.items():
-            print(f"{name:10}{seconds:8.0f} {describe(f'localhost/{name}:bench', options.starts, env)}", flush=True)
+            found[name] = describe(f"localhost/{name}:bench", seconds, starts, env)
+            print(f"{name:10}{found[name]}", flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("project", type=Path)
+    parser.add_argument("--starts", type=int, default=5)
+    parser.add_argument("--only-ours", action="store_true")
+    options = parser.parse_args()
+    measure(options.project.resolve(), options.starts, options.only_ours)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 CLIENTS = (1, 16, 64)
 QUICKSTART = """
@@ -156,13 +157,24 @@ async def _load(url: str, body: bytes, clients: int, seconds: float) -> tuple[fl
     return times[len(times) // 2], times[int(len(times) * 0.99)], len(times) / seconds, bad
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("project", type=Path)
-    parser.add_argument("--seconds", type=int, default=5)
-    parser.add_argument("--skip-mlflow", action="store_true")
-    options = parser.parse_args()
-    project = options.project.resolve()
+def versions(python: Path) -> dict[str, str]:
+    """Every package of an environment, and its version."""
+    command = ["uv", "pip", "freeze", "--python", str(python)]
+    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return dict(line.split("==") for line in found if "==" in line)
+
+
+Load = tuple[float, float, float, int]  # p50 and p99 in milliseconds, requests a second, answers other than 200
+
+
+def measure(project: Path, seconds: int, mlflow: bool) -> tuple[dict[str, Any], dict[str, dict[int, Load]]]:
+    """Measure each server in turn, and print it.
+
+    Returns
+    -------
+    facts : ``bare`` and ``bare64``, milliseconds of ``predict_proba`` for one row and for 64; ``versions`` of packages
+    loads : by server and by clients
+    """
     package = next((project / "src").glob("*/pipeline")).parent.name
     python = str(project / ".venv" / "bin" / "python")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -173,6 +185,7 @@ def main() -> None:
         return subprocess.run(command, cwd=project, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
 
     facts = json.loads(script(PREPARE).splitlines()[-1])
+    facts["versions"] = versions(Path(python))
     record, bare = facts["record"], facts["bare"]
     print(f"predict_proba in this process: {bare:.2f} ms for one row, {facts['bare64']:.2f} ms for 64\n")
     with tempfile.TemporaryDirectory() as temporary:
@@ -201,19 +214,14 @@ def main() -> None:
             ),
             "ours": (lambda p: [*ml, f"--port={p}"], project, "/readyz", "/predict", body, {}),
         }
-        if not options.skip_mlflow:
+        if mlflow:
             env = scratch / "env"
-            freeze = subprocess.run(
-                ["uv", "pip", "freeze", "--python", python], check=True, capture_output=True, text=True
-            )
-            pins = [
-                x
-                for x in freeze.stdout.split()
-                if re.match(r"(scikit-learn|numpy|scipy|pandas|skops|pydantic|pyyaml)==", x)
-            ]
+            same = ("scikit-learn", "numpy", "scipy", "skops", "pydantic", "pyyaml")
+            pins = [f"{name}=={version}" for name, version in facts["versions"].items() if name in same]
             subprocess.run(["uv", "venv", "-q", "--python", python, str(env)], check=True)
-            needs = ["mlflow", "typer", "pyarrow", *(p for p in pins if not p.startswith("pandas"))]
+            needs = ["mlflow", "typer", "pyarrow", *pins]
             subprocess.run(["uv", "pip", "install", "-q", "--python", str(env / "bin/python"), *needs], check=True)
+            facts["versions"] = versions(env / "bin/python") | facts["versions"]
             script(MLFLOW, str(env / "bin/python"), str(scratch / "model"))
             serve = [str(env / "bin/mlflow"), "models", "serve", "-m", str(scratch / "model"), "--env-manager", "local"]
             servers["mlflow"] = (
@@ -231,14 +239,25 @@ def main() -> None:
         )
         for name, (command, where, ready, path, content, env) in servers.items():
             port = free_port()
-            with server(command(port), where, f"http://127.0.0.1:{port}{ready}", env) as seconds:
+            with server(command(port), where, f"http://127.0.0.1:{port}{ready}", env) as started:
                 url = f"http://127.0.0.1:{port}{path}"
                 load(url, content, 4, 2, scratch)
-                found[name] = {c: load(url, content, c, options.seconds, scratch) for c in CLIENTS}
+                found[name] = {c: load(url, content, c, seconds, scratch) for c in CLIENTS}
             cells = "".join(f"{p50:20.1f}{p99:8.1f}{rate:8.0f}{bad:5d}" for p50, p99, rate, bad in found[name].values())
-            print(f"{name:16}{seconds:8.1f}{cells}", flush=True)
+            print(f"{name:16}{started:8.1f}{cells}", flush=True)
+    return facts, found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("project", type=Path)
+    parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--skip-mlflow", action="store_true")
+    options = parser.parse_args()
+    facts, found = measure(options.project.resolve(), options.seconds, not options.skip_mlflow)
     ours = found["ours"]
-    print(f"\none record, p50: {ours[1][0]:.2f} ms = {ours[1][0] / bare:.2f} x predict_proba (target <= 1.5 x or 3 ms)")
+    times = ours[1][0] / facts["bare"]
+    print(f"\none record, p50: {ours[1][0]:.2f} ms = {times:.2f} x predict_proba (target <= 1.5 x or 3 ms)")
     for other, target in (("quickstart", 5), ("mlflow", 3)):
         if other in found:
             print(

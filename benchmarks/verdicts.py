@@ -206,7 +206,7 @@ def train(
 
 def pool(world: World) -> tuple[np.ndarray, list[dict[str, Trained]]]:
     """The population's targets, and each training set's trainings by kind; kept in ``--pools`` for the next part."""
-    kept = POOLS / f"{world.name.replace(' ', '-')}.pickle"
+    kept = POOLS / f"{world.name.replace(' ', '-')}-{world.sets}.pickle"
     if kept.is_file():
         return pickle.loads(kept.read_bytes())
     rng = np.random.default_rng(1)
@@ -595,7 +595,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--pools", type=Path, default=POOLS, help="where trained pools are kept for the next part")
+    parser.add_argument("--sets", type=int, default=SETS, help="training sets a world")
+    parser.add_argument("--world", choices=BINARY, help="only this one")
+    parser.add_argument("--size", type=int, help="how many pull requests, simulations, splits or rows; not the default")
     asked = parser.parse_args()
     POOLS, began = asked.pools, time.monotonic()
-    PARTS[asked.part]()
+    WORLDS = {name: replace(world, sets=asked.sets) for name, world in WORLDS.items()}
+    BINARY = [name for name in BINARY if asked.world in (name, None)]
+    PARTS[asked.part](*[asked.size] * (asked.size is not None))
     print(f"{asked.part}: {time.monotonic() - began:.0f} s, {time.process_time():.0f} s of processor", file=sys.stderr)
