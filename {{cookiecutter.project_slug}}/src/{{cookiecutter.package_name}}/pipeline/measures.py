@@ -185,7 +185,8 @@ def _twins(inputs: pd.DataFrame, y: np.ndarray, train: np.ndarray, judged: np.nd
     """
     hashed = pd.util.hash_pandas_object(inputs, index=False).to_numpy()
     outcomes = np.eye(p.shape[1])[y.astype(int)] if p.ndim > 1 else y[:, None].astype("float64")
-    mine = pd.DataFrame(outcomes[train]).groupby(hashed[train]).mean()
+    alike = train[np.isin(hashed[train], hashed[judged])]
+    mine = pd.DataFrame(outcomes[alike]).groupby(hashed[alike]).mean()
     twin = np.isin(hashed[judged], mine.index)
     if not twin.any():
         return {"share": 0.0, "loss": 0.0, "model_loss": 0.0, "other_loss": None}

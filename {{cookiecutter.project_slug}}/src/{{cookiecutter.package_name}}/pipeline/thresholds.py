@@ -32,11 +32,13 @@ def draw_thresholds(rows: pd.Series, y: np.ndarray, p: np.ndarray, costs: Costs 
 
     How often a row is in a sample (Poisson, mean 1) is a hash of its name, so that two runs draw the same samples.
     """
+    order = np.argsort(-p, kind="stable")  # once: what is in order already takes no time to order again
+    rows, y, p = rows.iloc[order], y[order], p[order]
     costs = costs or _like_f1(y, p)
     choose = _smooth if best_threshold(y, p, costs) == _smooth(y, p, costs) else _lowest
     found, limits = [], pdtr(np.arange(12), 1)
     # Names are hashed once, and their hashes once per draw: numbers are much quicker to hash than texts.
-    named = pd.util.hash_array(rows.to_numpy(dtype=object), hash_key="threshold-000000")
+    named = pd.util.hash_array(rows.to_numpy(dtype=object), hash_key="threshold-000000", categorize=False)
     for number in range(DRAWS):
         times = np.searchsorted(limits, pd.util.hash_array(named + np.uint64(number * STEP % 2**64)) / 2**64)
         found.append(choose(np.repeat(y, times), np.repeat(p, times), costs))
@@ -53,10 +55,11 @@ def _like_f1(y: np.ndarray, p: np.ndarray) -> Costs:
 
 def _lowest(y: np.ndarray, p: np.ndarray, costs: Costs) -> float:
     """The lowest point, in the middle between two predictions."""
-    pos, neg, _ = counts(y, p, np.ones(len(y)))
+    pos, neg, group = counts(y, p, np.ones(len(y)))
     tp, fp = np.r_[0.0, np.cumsum(pos)], np.r_[0.0, np.cumsum(neg)]
     best = int(np.argmin(costs.false_positive * fp + costs.false_negative * (tp[-1] - tp)))
-    values = np.r_[1.0, np.unique(p)[::-1], 0.0]
+    values = np.r_[1.0, pos, 0.0]
+    values[group + 1] = p
     return float((values[best] + values[best + 1]) / 2) if 0 < best < len(tp) - 1 else float(best == 0) * 1.000001
 
 
