@@ -155,22 +155,16 @@ def verdict(ground: Ground) -> Iterator[Row]:
         return next(float(row[column].removesuffix(" %")) for row in rows if row[0].startswith(name))
 
     for world, parts in found.items():
+        name = world.partition(",")[0]
         worse = percent(parts["null"], f"**{world}, 3", 2)
-        yield Row(
-            f"called worse, nothing changed ({world}, {SIZE} pull requests)",
-            f"{worse:.1f} %",
-            "",
-            None,
-            "≤ 5 %",
-            worse <= 5,
-        )
-        ours, theirs = (
-            percent(parts["methods"], name, 1) for name in ("influence + folds + seeds", "bootstrap of rows, 1")
-        )
+        yield Row(f"verdict, nothing changed, {name}: called worse", f"{worse:.1f} %", "", None, "≤ 5 %", worse <= 5)
+        methods = ("influence + folds + seeds", "bootstrap of rows, 1")
+        ours, theirs = (percent(parts["methods"], method, 1) for method in methods)
         peer, ratio = f"bootstrap over rows {theirs:.1f} %", ours / theirs if theirs else None
-        yield Row("ROC AUC called different, another seed alone", f"{ours:.1f} %", peer, ratio, "≤ 5 %", ours <= 5)
+        yield Row(f"verdict, another seed, {name}: ROC AUC called different", f"{ours:.1f} %", peer, ratio, "about 5 %")
         power = percent(parts["power"], "0.0200", 2)
-        yield Row("a drop of 0.02 ROC AUC called worse", f"{power:.1f} %", "", None, "≥ 90 %", power >= 90)
+        what = f"verdict, ROC AUC 0.02 lower, {name}: called worse"
+        yield Row(what, f"{power:.1f} %", "", None, "≥ 90 %", power >= 90)
 
 
 PARTS: dict[str, Callable[[Ground], Iterator[Row]]] = {
