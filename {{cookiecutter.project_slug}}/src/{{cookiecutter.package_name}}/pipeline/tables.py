@@ -140,8 +140,9 @@ def _parquet_chunks(path: Path, columns: set[str], rows: int) -> Iterator[pd.Dat
         kept = [name for name in file.schema_arrow.names if name in columns]
         if not file.metadata.num_rows:
             yield file.read(kept).to_pandas(ignore_metadata=True)
-        for batch in file.iter_batches(rows, columns=kept):
-            yield batch.to_pandas(ignore_metadata=True)
+        for group in range(file.num_row_groups):  # one at a time: a reader of all holds what it has read of each
+            for batch in file.iter_batches(rows, [group], kept):
+                yield batch.to_pandas(ignore_metadata=True)
 
 
 @contextmanager
