@@ -1,16 +1,16 @@
-"""What the parts of `make bench` stand on: baked projects, environments of peers, a stopwatch."""
+"""What the parts of `make bench` stand on: baked projects, environments of peers, commands and what they print."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from service import versions
+from stopwatch import fastest
 
 HERE = Path(__file__).resolve().parent
 BAKE = (sys.executable, "-m", "cookiecutter", str(HERE.parent), "--no-input", "--default-config")
@@ -122,12 +122,7 @@ def run(*command: str | Path, where: Path | None = None, **environment: str) -> 
 
 def seconds(*command: str | Path, repeats: int = 3, where: Path | None = None, **environment: str) -> float:
     """Return the seconds of the fastest of several runs of a command."""
-    found = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run(*command, where=where, **environment)
-        found.append(time.perf_counter() - start)
-    return min(found)
+    return fastest(lambda: run(*command, where=where, **environment), repeats)
 
 
 def cells(markdown: str) -> list[list[str]]:

@@ -232,7 +232,7 @@ def measure(project: Path, seconds: int, mlflow: bool) -> tuple[dict[str, Any], 
                 json.dumps({"dataframe_records": [record]}),
                 {"PYTHONPATH": str(project / "src"), "PATH": f"{env / 'bin'}:{os.environ['PATH']}"},
             )
-        found: dict[str, dict[int, tuple[float, float, float, int]]] = {}
+        found: dict[str, dict[int, Load]] = {}
         print(
             f"{'':16}{'ready s':>8}"
             + "".join(f"{f'{c} clients: p50 ms':>20}{'p99 ms':>8}{'req/s':>8}{'bad':>5}" for c in CLIENTS)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 
@@ -40,13 +37,3 @@ def by_hand(frame: pd.DataFrame) -> int:
     bad += (~frame["d"].isin(LETTERS)).sum()
     bad += (~frame["e"].str.contains(DIGITS, regex=True)).sum()
     return int(bad + (frame["f"] < pd.Timestamp(FIRST_DAY)).sum())
-
-
-def fastest(function: Callable[[], object], repeats: int) -> float:
-    """Seconds of the fastest of several calls."""
-    found = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        found.append(time.perf_counter() - start)
-    return min(found)

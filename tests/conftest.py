@@ -110,6 +110,7 @@ def copy_of_template(folder: Path, *, crlf: bool = False) -> Path:
                 content = content.replace(b"\n", b"\r\n")
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
+            shutil.copymode(TEMPLATE / name, folder / name)
     return folder
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 from acting import GitHub, Outcome, git
-from conftest import TEMPLATE, Project, clean_environ
+from conftest import TEMPLATE, Project, clean_environ, copy_of_template
 
 OWN = {
     "prepare.py": "\n\ndef ours() -> str:\n    return 'prepare'\n",
@@ -47,14 +47,14 @@ def template_in(folder: Path) -> Path:
         archive = subprocess.run(["git", "archive", tags[0]], cwd=TEMPLATE, capture_output=True, check=True).stdout
         subprocess.run(["tar", "-x"], cwd=folder, input=archive, check=True)
     else:
-        copy_now(folder)
+        copy_of_template(folder)
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "The first state")
     git(folder, "tag", "old")
     for entry in folder.iterdir():
         if entry.name != ".git":
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-    copy_now(folder)
+    copy_of_template(folder)
     reword(next(folder.glob(f"{{{{*/src/*/{CHANGED}")), "The newest words of this file.")
     (next(folder.glob("{{*/docs")) / Path(ADDED).name).write_text("New.\n", encoding="utf-8")
     git(folder, "add", "--all")
@@ -66,14 +66,6 @@ def reword(file: Path, words: str) -> None:
     """Give a file another first line."""
     rest = file.read_text(encoding="utf-8").partition("\n")[2]
     file.write_text(f'"""{words}"""\n{rest}', encoding="utf-8")
-
-
-def copy_now(folder: Path) -> None:
-    """The template's files as they are in the working tree."""
-    for name in git(TEMPLATE, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0"):
-        if name and (TEMPLATE / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(TEMPLATE / name, folder / name)
 
 
 @pytest.fixture(scope="module")

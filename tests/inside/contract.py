@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
@@ -39,6 +40,14 @@ VALUES = {
 }
 
 
+def table_of(*properties: dict[str, Any], quality: Sequence[dict[str, Any]] = ()) -> Any:
+    """The schema object of a contract with these columns and a target y."""
+    target = {"name": "y", "logicalType": "integer", "customProperties": [{"property": "role", "value": "target"}]}
+    document = {"apiVersion": "v3.2.0", "kind": "DataContract", "id": "t", "version": "1", "status": "draft"}
+    schema = [{"name": "t", "properties": [*properties, target], "quality": list(quality)}]
+    return contracts.parse(document | {"schema": schema}).table
+
+
 @st.composite
 def columns(draw: st.DrawFn, name: str) -> dict[str, Any]:
     kind = draw(st.sampled_from(list(VALUES)))
@@ -68,9 +77,6 @@ def cases(draw: st.DrawFn) -> tuple[Any, list[dict[str, Any]]]:
         sign = draw(st.sampled_from(["<", "<=", ">", ">=", "=", "<>"]))
         query = f"SELECT COUNT(*) FROM {{object}} WHERE NOT ({comparable[0]} {sign} {comparable[1]})"
         quality = [{"name": "rule", "type": "sql", "query": query, "mustBe": 0}]
-    target = {"name": "y", "logicalType": "integer", "customProperties": [{"property": "role", "value": "target"}]}
-    document = {"apiVersion": "v3.2.0", "kind": "DataContract", "id": "t", "version": "1", "status": "draft"}
-    schema = [{"name": "t", "properties": [*properties, target], "quality": quality}]
     rows = draw(
         st.lists(
             st.fixed_dictionaries({p["name"]: st.none() | VALUES[p["logicalType"]] for p in properties}),
@@ -78,7 +84,7 @@ def cases(draw: st.DrawFn) -> tuple[Any, list[dict[str, Any]]]:
             max_size=rules.SHOWN_ROWS,
         )
     )
-    return contracts.parse(document | {"schema": schema}).table, rows
+    return table_of(*properties, quality=quality), rows
 
 
 def by_table(path: Path, obj: Any, rows: list[dict[str, Any]]) -> set[tuple[int, str]]:
@@ -135,9 +141,7 @@ def test_checked_requests_look_to_the_model_as_a_file_does(tmp_path_factory, cas
 def test_the_day_after_the_maximum_is_one_too_many(tmp_path):
     last = date(2026, 1, 31)
     prop = {"name": "c", "logicalType": "date", "logicalTypeOptions": {"maximum": str(last)}}
-    target = {"name": "y", "logicalType": "integer", "customProperties": [{"property": "role", "value": "target"}]}
-    document = {"apiVersion": "v3.2.0", "kind": "DataContract", "id": "t", "version": "1", "status": "draft"}
-    obj = contracts.parse(document | {"schema": [{"name": "t", "properties": [prop, target]}]}).table
+    obj = table_of(prop)
     rows = [{"c": str(last)}, {"c": str(last + timedelta(days=1))}]
     assert by_table(tmp_path / "t.csv", obj, rows) == by_request(obj, rows) == {(1, "c")}
 
@@ -191,10 +195,7 @@ def test_a_table_in_parts_gets_the_verdict_of_the_whole(tmp_path_factory, case, 
 
 
 def test_repeats_far_apart_and_in_other_files_are_found(tmp_path):
-    target = {"name": "y", "logicalType": "integer", "customProperties": [{"property": "role", "value": "target"}]}
-    columns = [{"name": "k", "logicalType": "string", "unique": True}, {"name": "b", "logicalType": "number"}, target]
-    document = {"apiVersion": "v3.2.0", "kind": "DataContract", "id": "t", "version": "1", "status": "draft"}
-    obj = contracts.parse(document | {"schema": [{"name": "t", "properties": columns}]}).table
+    obj = table_of({"name": "k", "logicalType": "string", "unique": True}, {"name": "b", "logicalType": "number"})
     keys = pd.Series([f"k{i}" for i in range(120_000)])
     (tmp_path / "t").mkdir()
     pd.DataFrame({"k": keys, "y": 1}).to_parquet(tmp_path / "t" / "1.parquet")  # without b
@@ -208,24 +209,7 @@ def test_repeats_far_apart_and_in_other_files_are_found(tmp_path):
 
 
 def test_a_column_that_is_gone_is_named_before_anything_else(tmp_path):
-    obj = contracts.parse(
-        {"apiVersion": "v3.2.0", "kind": "DataContract", "id": "t", "version": "1", "status": "draft"}
-        | {
-            "schema": [
-                {
-                    "name": "t",
-                    "properties": [
-                        {"name": "a", "logicalType": "integer"},
-                        {
-                            "name": "y",
-                            "logicalType": "integer",
-                            "customProperties": [{"property": "role", "value": "target"}],
-                        },
-                    ],
-                }
-            ]
-        }
-    ).table
+    obj = table_of({"name": "a", "logicalType": "integer"})
     pd.DataFrame({"y": pd.Series([], dtype="int64")}).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(tables.InputError, match="column 'a' is gone"):
         streams.check(tmp_path / "t.parquet", obj)

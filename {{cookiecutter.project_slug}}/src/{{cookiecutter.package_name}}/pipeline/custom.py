@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 LOWER = ("_error", "_loss", "_deviance", "_cost")
-NAMED = re.compile(rf"^\s*(?:def\s+)?\w+(?:{'|'.join(('_score', *LOWER))})\b", re.MULTILINE)
+ENDINGS = ("_score", *LOWER)
+NAMED = re.compile(rf"^\s*(?:def\s+)?\w+(?:{'|'.join(ENDINGS)})\b", re.MULTILINE)
 GROUPS = 100
 PACKAGE = __name__.split(".")[0]
 Function = Callable[[np.ndarray, np.ndarray], float]
@@ -27,7 +28,7 @@ def functions() -> dict[str, Function]:
     from .. import model as user_model  # only now: a broken one should stop a training, not a report about it
 
     own = {n: f for n, f in vars(user_model).items() if getattr(f, "__module__", "") == user_model.__name__}
-    return {name: function for name, function in own.items() if name.endswith(("_score", *LOWER))}
+    return {name: function for name, function in own.items() if name.endswith(ENDINGS)}
 
 
 def jackknife(function: Function, y: np.ndarray, p: np.ndarray) -> np.ndarray:

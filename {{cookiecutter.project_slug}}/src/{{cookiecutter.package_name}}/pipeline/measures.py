@@ -17,6 +17,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from . import metrics
 from .checks import ROWS, skill_of
 from .params import Task
+from .tables import by_frequency
 
 SHUFFLED = 2_000  # rows, for permutation importance
 SHUFFLED_CELLS = 1_000_000  # fewer rows of a wide table
@@ -101,11 +102,8 @@ def _plain(frame: pd.DataFrame) -> tuple[np.ndarray, list[int]]:
         is_text = not pd.api.types.is_numeric_dtype(values.dtype) and values.dtype.kind != "M"
         levels.append(LEVELS * is_text)
         if is_text:
-            codes, _ = pd.factorize(values)  # -1 for a gap
-            order = np.argsort(-np.bincount(codes[codes >= 0]), kind="stable")
-            rank = np.full(len(order) + 1, np.nan)  # whose last entry is what -1 finds
-            rank[order] = np.minimum(np.arange(len(order)), LEVELS - 1)
-            columns.append(rank[codes])
+            codes, _ = by_frequency(values)
+            columns.append(np.where(codes < 0, np.nan, np.minimum(codes, LEVELS - 1)))
         elif values.dtype.kind == "M":
             columns.append(values.astype("int64").to_numpy("float64") + np.where(values.isna(), np.nan, 0.0))
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -75,8 +74,6 @@ def _skops() -> Any:
     import scipy.special
     import sklearn.utils
 
-    if "skops.io" in sys.modules:
-        return sys.modules["skops.io"]
     everything = sklearn.utils.all_estimators
     sklearn.utils.all_estimators = scipy.special.__dir__ = list
     try:

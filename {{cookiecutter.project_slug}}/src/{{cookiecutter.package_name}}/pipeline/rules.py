@@ -78,7 +78,8 @@ def by_row(frame: pd.DataFrame, obj: SchemaObject, mistyped: Mistyped) -> Iterat
             if rule == "required" and len(wrong):
                 bad = bad.copy()
                 bad[wrong.index] = False  # there is a value, of the wrong type
-            yield violation(obj, prop, rule, values[bad])
+            # Without the question, each rule would copy a mask of all rows to find none.
+            yield violation(obj, prop, rule, values[bad] if bad.any() else NONE)
     for quality in obj.quality:
         if quality.type == "sql":
             yield from _across(frame, obj, quality)

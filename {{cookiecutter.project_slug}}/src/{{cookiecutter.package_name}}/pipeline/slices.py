@@ -16,6 +16,7 @@ from scipy import special
 
 from .inference import Side, holm
 from .metrics import Metric
+from .tables import by_frequency
 
 LOSSES = ("cost", "log_loss", "mae")
 LEAST = 50  # rows in a slice, and outside it: nearly all rows are no slice
@@ -101,11 +102,8 @@ def groupings(frame: pd.DataFrame) -> Iterator[tuple[str, np.ndarray, list[str]]
             groups = pd.qcut(column, 4, duplicates="drop")
             yield str(name), groups.cat.codes.to_numpy(), [_range(i, column) for i in groups.cat.categories]
         else:
-            codes, values = pd.factorize(column)  # -1 for a gap
-            top = np.argsort(-np.bincount(codes[codes >= 0], minlength=len(values)), kind="stable")[:LEVELS]
-            place = np.full(len(values) + 1, -1)  # whose last entry is what -1 finds
-            place[top] = np.arange(len(top))
-            yield str(name), place[codes], [str(value) for value in values[top]]
+            codes, values = by_frequency(column)
+            yield str(name), np.where(codes < LEVELS, codes, -1), [str(value) for value in values[:LEVELS]]
 
 
 def _is_scale(column: pd.Series) -> bool:

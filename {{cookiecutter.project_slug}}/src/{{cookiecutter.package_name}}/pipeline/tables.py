@@ -145,6 +145,15 @@ def _parquet_chunks(path: Path, columns: set[str], rows: int) -> Iterator[pd.Dat
                 yield batch.to_pandas(ignore_metadata=True)
 
 
+def by_frequency(values: pd.Series) -> tuple[np.ndarray, pd.Index]:
+    """Return a column's values as codes, 0 for the commonest and -1 for a gap, and the values in that order."""
+    codes, levels = pd.factorize(values)
+    order = np.argsort(-np.bincount(codes[codes >= 0], minlength=len(levels)), kind="stable")
+    place = np.full(len(levels) + 1, -1)  # whose last entry is what -1 finds
+    place[order] = np.arange(len(order))
+    return place[codes], pd.Index(levels)[order]
+
+
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
     """Turn what the readers raise into one line that names the file."""
