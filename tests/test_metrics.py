@@ -17,3 +17,7 @@ def passes_inside(project: Project, name: str) -> None:
 
 def test_metrics_agree_with_scikit_learn_and_influences_with_derivatives(project: Project):
     passes_inside(project, "metrics.py")
+
+
+def test_trees_walked_at_once_give_what_scikit_learn_gives(project: Project):
+    passes_inside(project, "trees.py")

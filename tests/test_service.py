@@ -14,6 +14,7 @@ import json
 import os
 import pickle
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -527,6 +528,26 @@ def test_a_pickle_in_the_place_of_the_model_is_refused_unopened(served: Project,
     done = copied.run("ml", "package", "--engine", "none", BENTOML_HOME=str(tmp_path / "bentos"))
     assert done.returncode == 2 and "pickle" in done.stderr, done.stdout + done.stderr
     assert not (tmp_path / "opened").exists()
+
+
+def test_an_engine_that_does_not_answer_is_passed_over(served: Project, tmp_path: Path) -> None:
+    """A docker without its daemon is such a one: only where no other answers is it a matter for a person."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    fakes = {"docker": "exit 1", "podman": 'echo "$1" >> {}; exec true'.format(tmp_path / "asked")}
+    for name, does in fakes.items():
+        (folder / name).write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
+        (folder / name).chmod(0o755)
+    paths = {"PATH": f"{folder}:{served.environ()['PATH']}", "BENTOML_HOME": str(tmp_path / "bentos")}
+    done = served.run("ml", "package", **paths)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "asked").read_text(encoding="utf-8").split() == ["info", "build"]
+    assert "image: " in done.stdout
+    for name in ("podman", "buildah"):
+        shutil.copy(folder / "docker", folder / name)
+    done = served.run("ml", "package", **paths)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "ml: 'docker info' fails: start it, choose another --engine, or none for the bento alone\n"
 
 
 def test_a_bento_built_twice_is_the_same(served: Project, tmp_path: Path) -> None:

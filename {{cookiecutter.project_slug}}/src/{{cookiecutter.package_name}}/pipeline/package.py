@@ -14,28 +14,20 @@ import tomllib
 from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
 import yaml
 
-from . import contract as contracts
-from . import markdown, params
+from . import markdown
 from .card import card
 from .errors import InputError
-from .odcs import TEMPORAL, Property
-from .rules import PUBLIC
-from .runs import Run, sha256, write_json
+from .runs import Run
 from .smoke import TOLERANCE, difference, sample
+from .staging import stage, version_of
 
 ENGINES = ("docker", "podman", "buildah")
 BASE = "python:{}.{}-slim".format(*sys.version_info)
 PACKAGE = __name__.split(".")[0]
-COVERAGE = 0.9
 GROUP = "the serve group"
-# What the service reads, and what `ml audit` asks for later.
-PACKED = ("model.skops", "contract.yaml", "metrics.json", "params.yaml", "manifest.json", "release.json", "review.md")
 PROOF = """
 import json, sys
 from pathlib import Path
@@ -51,79 +43,6 @@ from {package}.pipeline.serving import Engine
 engine, sample = Engine(Path("run")), json.loads(Path("sample.json").read_text())
 print(json.dumps(engine.answer(engine.door.read(json.dumps({{"records": sample}}).encode()))))
 """
-
-
-def version_of(run: Run) -> str:
-    """Name a model by its commit and its bytes: the same commit and lock give the same version."""
-    dirty = "-dirty" if run.manifest["uncommitted_changes"] else ""
-    return f"{(run.manifest['commit'] or '0000000')[:7]}-{str(sha256(run.path / 'model.skops'))[:8]}{dirty}"
-
-
-def _bins(values: pd.Series, prop: Property) -> list[Any]:
-    """Choose a column's bins: its categories, or the deciles of the run's rows."""
-    if prop.enum is not None or prop.logicalType in ("string", "boolean"):
-        labels = [str(allowed.value) for allowed in prop.enum or []]
-        return labels or ["True", "False"] * (prop.logicalType == "boolean")
-    if not values.notna().any():
-        return []
-    deciles = np.unique(np.quantile(values.dropna().to_numpy(), np.linspace(0.1, 0.9, 9), method="lower"))
-    return deciles.astype("datetime64[us]").astype("str").tolist() if prop.logicalType in TEMPORAL else deciles.tolist()
-
-
-def _shares(values: pd.Series, bins: list[Any], prop: Property) -> list[float]:
-    """Return the share of the run's rows in each bin; for dates none, since they move on by themselves."""
-    from .serving import binning  # needs the serve group
-
-    if prop.logicalType in TEMPORAL:
-        return []
-    place, labels = binning(bins, prop)
-    cells = values.astype("object").where(values.notna(), None)
-    if prop.logicalType == "boolean":
-        cells = cells.map(lambda value: value if value is None else bool(value))
-    return (np.bincount(cells.map(place), minlength=len(labels)) / max(len(values), 1)).tolist()
-
-
-def stage(run: Run, target: Path) -> Path:
-    """Lay out what the service reads: the model, its contract, and what may be said about them."""
-    target.mkdir(parents=True)
-    for name in PACKED:
-        if (run.path / name).is_file():
-            shutil.copyfile(run.path / name, target / name)
-    contract, chosen = contracts.load(run.path / "contract.yaml"), params.load(run.path / "params.yaml")
-    seed = run.manifest["seeds"][0]  # noqa: F841 - the query reads it
-    held = run.predictions.query("part == 'holdout' and seed == @seed")
-    row = sample(run, 1)[0][0]
-    columns = contract.table.features
-    public = {p.name: row[p.name] if p.classification in PUBLIC else None for p in columns}
-    about = {
-        "limits": chosen.service.model_dump(),
-        "bins": {p.name: _bins(run.holdout[p.name], p) for p in columns},
-        "shares": {p.name: _shares(run.holdout[p.name], _bins(run.holdout[p.name], p), p) for p in columns},
-        "outputs": np.linspace(0.05, 0.95, 19).round(2).tolist(),
-        "example": {p.name: p.examples[0] if p.examples else public[p.name] for p in columns},
-        "purpose": contract.description.purpose or "",
-        "model": {
-            "name": contract.name or contract.id,
-            "version": version_of(run),
-            "commit": run.manifest["commit"],
-            "target": contract.target.name,
-            **{key: run.metrics[key] for key in ("task", "classes", "threshold", "holdout", "rows")},
-            "contract": yaml.safe_load((run.path / "contract.yaml").read_text(encoding="utf-8")),
-            "card": markdown.render(card(run)),
-        },
-    }
-    if run.metrics["task"] == "regression":
-        # Split conformal prediction: the rank is raised so that the interval keeps its promise on finite samples.
-        errors = np.sort((held["target"] - held["prediction"]).abs().to_numpy())
-        about["interval"] = float(errors[min(len(errors), int(np.ceil(COVERAGE * (len(errors) + 1)))) - 1])
-        about["outputs"] = np.unique(np.quantile(held["prediction"], np.linspace(0.05, 0.95, 19))).tolist()
-    predicted = held["prediction"]
-    if run.metrics["task"] == "multiclass":
-        about["predicted"] = predicted.value_counts(normalize=True).to_dict()
-    else:  # as in a histogram of Prometheus: the share up to each edge
-        about["predicted"] = {edge: float((predicted <= edge).mean()) for edge in about["outputs"]}
-    write_json(target / "serving.json", about)
-    return target
 
 
 class Lock:
@@ -200,7 +119,7 @@ def build(path: Path, image: str | None = None, engine: str = "auto", root: Path
     ----------
     path : the run
     image : the image's name; the bento's own tag by default
-    engine : ``docker``, ``podman``, ``buildah``, ``none``, or ``auto`` for the first that is there
+    engine : ``docker``, ``podman``, ``buildah``, ``none``, or ``auto`` for the first that answers
     root : the project, for its lock
 
     Returns
@@ -208,11 +127,7 @@ def build(path: Path, image: str | None = None, engine: str = "auto", root: Path
     ``bento`` (its tag), ``path`` (its folder) and, when one was built, ``image``.
     """
     run, lock, number = Run(path), Lock(root), version_of(Run(path))
-    chosen = next((e for e in ENGINES if shutil.which(e)), "none") if engine == "auto" else engine
-    if chosen not in (*ENGINES, "none"):
-        raise InputError(f"--engine {engine}: not known; choose auto, none, {', '.join(ENGINES)}")
-    if chosen != "none" and not shutil.which(chosen):
-        raise InputError(f"--engine {chosen}: not installed; install it, or choose another")
+    chosen = _engine(engine)
     tag = f"{PACKAGE.replace('_', '-')}:{number}"
     with tempfile.TemporaryDirectory(prefix="ml-package-") as temporary:
         work = Path(temporary)
@@ -237,6 +152,23 @@ def build(path: Path, image: str | None = None, engine: str = "auto", root: Path
     folder = Path(os.environ.get("BENTOML_HOME", "~/bentoml")).expanduser() / "bentos" / tag.replace(":", "/")
     found = {"bento": tag, "path": str(folder)}
     return found if chosen == "none" else found | {"image": _image(folder, image or tag, chosen, run)}
+
+
+def _engine(asked: str) -> str:
+    """Return the engine that builds: the one asked for, or the first that answers; a docker may have no daemon."""
+    if asked not in (*ENGINES, "none", "auto"):
+        raise InputError(f"--engine {asked}: not known; choose auto, none, {', '.join(ENGINES)}")
+    if asked != "auto":
+        if asked != "none" and not shutil.which(asked):
+            raise InputError(f"--engine {asked}: not installed; install it, or choose another")
+        return asked
+    installed = [engine for engine in ENGINES if shutil.which(engine)]
+    for engine in installed:
+        if _run([engine, "info"], Path(), check=False).returncode == 0:
+            return engine
+    if installed:
+        raise InputError(f"'{installed[0]} info' fails: start it, choose another --engine, or none for the bento alone")
+    return "none"
 
 
 def _image(bento: Path, name: str, engine: str, run: Run) -> str:

@@ -79,7 +79,7 @@ class Batcher:
 
 
 class Engine:
-    """One worker's model, door and counters, from the folder that ``package.stage`` lays out."""
+    """One worker's model, door and counters, from the folder that ``staging.stage`` lays out."""
 
     def __init__(self, staged: Path) -> None:
         self.scorer, self.about = Scorer(staged), read_json(staged / "serving.json")
