@@ -196,7 +196,6 @@ class Service:
 def asgi() -> Any:
     """Build the whole application with the model in memory, for a server that then forks its workers."""
     log_as_json()
-    gc.disable()  # while hundreds of modules are made, none of which is garbage
     engine()
     service: Any = Service  # the decorator makes more of it than a class
     application = service.to_asgi()

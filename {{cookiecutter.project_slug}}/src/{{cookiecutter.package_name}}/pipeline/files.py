@@ -23,7 +23,8 @@ def read_yaml(path: str | Path, remedy: str) -> Any:
         raise InputError(f"{path}: not YAML: {error}") from None
 
 
-class _UniqueKeys(yaml.SafeLoader):
+# libyaml reads a contract of 2,000 columns in a tenth of the time; PyYAML's wheels bring it, other builds may not.
+class _UniqueKeys(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """YAML's own loader keeps the last of two equal keys without a word."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -33,4 +34,5 @@ class _UniqueKeys(yaml.SafeLoader):
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"'{key}' is given twice", key_node.start_mark)
             seen.add(key)
-        return super().construct_mapping(node, deep)
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
