@@ -331,6 +331,21 @@ def test_the_cost_curve_is_the_cost(rows):
     np.testing.assert_allclose(curve.series["main"], asked)
 
 
+@pytest.mark.parametrize(("low", "high"), [(0.3, 0.6), (0.7, 0.9)])
+def test_a_calibration_curve_shows_where_each_side_predicts(low, high):
+    rng = np.random.default_rng(3)
+    p = [rng.uniform(0.1, 0.5, 2000), rng.uniform(low, high, 2000)]
+    sides = [charts.Side(n, (rng.random(2000) < v).astype(int), v, 0.5) for n, v in zip(("main", "b"), p, strict=True)]
+    _, curve = charts.draw("binary", sides, None)
+    assert curve.x[0] == pytest.approx(0.12, abs=0.02) and curve.x[-1] == pytest.approx(high, abs=0.03)
+    ends = {name: np.asarray(curve.x)[np.isfinite(line)][[0, -1]] for name, line in curve.series.items()}
+    assert ends["main"] == pytest.approx([0.12, 0.48], abs=0.02)
+    assert ends["b"] == pytest.approx([low, high], abs=0.03)
+    page, text = (render.render(blocks.Report("r", [curve])) for render in (html_page, markdown))
+    assert "nan" not in page + text
+    assert ("xychart" in text) == (low < 0.5) == ("have no range in common" not in text)
+
+
 @pytest.mark.parametrize("task", ["multiclass", "regression"])
 def test_other_tasks_have_charts(task):
     rng = np.random.default_rng(0)

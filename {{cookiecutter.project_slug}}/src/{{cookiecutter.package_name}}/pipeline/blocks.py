@@ -45,7 +45,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over one grid. ``ideal`` is a perfect or a blind model's line; ``marks`` are points on the x axis."""
+    """Lines over one grid, NaN where a line has no values.
+
+    ``ideal`` is a perfect or a blind model's line; ``marks`` are points on the x axis.
+    """
 
     name: str
     title: str
@@ -59,7 +62,8 @@ class Chart:
     @property
     def span(self) -> tuple[float, float]:
         """Lowest and highest value to show, a little wider than the lines."""
-        values = [v for line in self.series.values() for v in line] + (self.ideal[1] if self.ideal else [])
+        values = [v for line in [*self.series.values(), self.ideal[1] if self.ideal else []] for v in line]
+        values = [v for v in values if math.isfinite(v)]
         low, high = min(values), max(values)
         room = (high - low or 1.0) * 0.02
         return (0.0 if 0 <= low < 0.1 * high else low - room), (1.0 if 0.9 < high <= 1 else high + room)

@@ -57,9 +57,9 @@ def _costs(y: np.ndarray, p: np.ndarray, costs: Costs) -> list[float]:
 def _reliability(task: Task, sides: list[Side]) -> Chart:
     """Mean prediction and mean outcome in bins of equally many rows, joined by lines."""
     points = {s.name: _binned(*_confidence(s)) for s in sides}
-    low, high = max(x[0] for x, _ in points.values()), min(x[-1] for x, _ in points.values())
+    low, high = min(x[0] for x, _ in points.values()), max(x[-1] for x, _ in points.values())
     x = np.linspace(low, max(high, low + 1e-9), len(GRID))
-    series = {name: np.interp(x, *pair).tolist() for name, pair in points.items()}
+    series = {name: np.interp(x, *pair, left=np.nan, right=np.nan).tolist() for name, pair in points.items()}
     outcome = {"binary": "observed share", "multiclass": "share that is right", "regression": "mean outcome"}[task]
     labels = ("calibration", "Calibration", "mean prediction, by tenth of the rows", outcome)
     return Chart(*labels, x.tolist(), series, ("perfect", x.tolist()))

@@ -23,7 +23,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--dim); padding-bottom: .3rem; }
 .short { white-space: nowrap; }
 .quiet caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-th, td { padding: .3rem .8rem; border: 1px solid var(--line); text-align: left; overflow-wrap: normal; }
+th, td { padding: .3rem .55rem; border: 1px solid var(--line); text-align: left; overflow-wrap: normal; }
 thead th { background: var(--band); } tbody th { font-weight: 500; } .r { text-align: right; white-space: nowrap; }
 pre { background: var(--band); padding: 1rem; white-space: pre-wrap; }
 figure { margin: 1rem 0; max-width: 44rem; } figcaption { color: var(--dim); }
@@ -111,7 +111,8 @@ def _figure(chart: Chart) -> Iterator[str]:
         return LEFT + across, HEIGHT - BOTTOM - (y - low) / ((high - low) or 1) * (HEIGHT - BOTTOM - TOP)
 
     def path(values: list[float]) -> str:
-        return "M" + " L".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in zip(chart.x, values, strict=True))
+        points = [(x, y) for x, y in zip(chart.x, values, strict=True) if math.isfinite(y)]
+        return "M" + " L".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in points)
 
     label = _text(f"{chart.title}: {chart.y_label} by {chart.x_label}")
     yield f'<figure><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">'

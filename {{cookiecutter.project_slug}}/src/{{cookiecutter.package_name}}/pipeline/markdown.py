@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -84,7 +85,12 @@ def _row(cells: list[str]) -> str:
 
 def _chart(chart: Chart) -> Iterator[str]:
     lines = chart.series | ({chart.ideal[0]: chart.ideal[1]} if chart.ideal else {})
-    step = -(-(len(chart.x) - 1) // (POINTS - 1))
+    # Mermaid knows no gaps: it gets the part where every line has values.
+    shared = [i for i in range(len(chart.x)) if all(math.isfinite(line[i]) for line in lines.values())]
+    if len(shared) < 2:
+        yield f"{escape(chart.title)}: the two have no range in common; report.html shows them."
+        return
+    shown = shared[:: -(-(len(shared) - 1) // (POINTS - 1))]
     squares = [*list(SQUARES)[: len(chart.series)], *list(SQUARES)[2:]][: len(lines)]
     colours = [SQUARES[square] for square in squares]
     low, high = chart.span
@@ -92,9 +98,9 @@ def _chart(chart: Chart) -> Iterator[str]:
     look = {"plotColorPalette": ", ".join(colours), "backgroundColor": "transparent"}
     config = json.dumps({"xyChart": {"width": 640, "height": 340}, "themeVariables": {"xyChart": look}})
     yield from ("", "```mermaid", f"%%{{init: {config}}}%%", "xychart-beta")
-    yield f'  x-axis "{_quoted(chart.x_label)}" {_digits(chart.x[0])} --> {_digits(chart.x[-1])}'
+    yield f'  x-axis "{_quoted(chart.x_label)}" {_digits(chart.x[shown[0]])} --> {_digits(chart.x[shown[-1]])}'
     yield f'  y-axis "{_quoted(chart.y_label)}" {_digits(low)} --> {_digits(high)}'
-    yield from (f"  line [{', '.join(_digits(value) for value in line[::step])}]" for line in lines.values())
+    yield from (f"  line [{', '.join(_digits(line[i]) for i in shown)}]" for line in lines.values())
     yield "```"
 
 
