@@ -17,9 +17,9 @@ from conftest import TEMPLATE, Project, bake, clean_environ, copy_of_template
 DOCS = TEMPLATE / "docs"
 PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
 HOW_TO = sorted((DOCS / "how-to").glob("*.md"))
-# What a page says and this test does not do, with the reason and where it is done instead.
+# What a page says and is not typed with the rest of it, with the reason and where it is done instead.
 NOT_RUN = {
-    "make demo": "takes a minute and a half; tests/workflows runs every workflow that it runs",
+    "make demo": "stands in the clone itself; test_the_demo_prints_the_comment_of_the_readme runs it",
     "gh repo create": "needs GitHub; what follows there is run by tests/workflows",
 }
 FENCE = re.compile(r"(?:<!-- (?P<note>[^>]*) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -168,6 +168,15 @@ def test_the_site_is_built_and_nothing_in_it_is_broken_or_from_elsewhere(tmp_pat
 )
 def test_each_block_says_what_it_is(page: Path):
     assert {block.kind for block in blocks(page)} <= {"bash", "text", "diff", "yaml"}
+
+
+def test_the_demo_prints_the_comment_of_the_readme(clone: Path):
+    done = subprocess.run(
+        ["make", "demo"], cwd=clone, env=clean_environ(), capture_output=True, text=True, encoding="utf-8", timeout=900
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    comment = (TEMPLATE / "README.md").read_text(encoding="utf-8").split("<!-- demo comment -->")[1]
+    check_shown("\n".join(line.removeprefix(">") for line in comment.splitlines()), done.stdout)
 
 
 def test_every_command_of_the_readme_is_one_of_the_tutorial():
