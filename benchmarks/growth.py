@@ -18,6 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from tables import piece, project, run
 
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "growth.png"
@@ -89,6 +90,9 @@ def draw(found: Found) -> None:
             scale = found["train"][last][0] / (last * math.log(last))
             axes.loglog(sizes, [scale * n * math.log(n) for n in sizes], ":", color="#57606a", label="n log n")
         axes.set(xlabel="rows", ylabel=label)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if place else (1,)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.grid(color="#d0d7de", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].legend(frameon=False)

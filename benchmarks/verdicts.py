@@ -7,7 +7,7 @@ Run it in a baked and installed churn project, with that project's Python::
 ``methods``   how often each way of inference is wrong when nothing changed, and what it costs
 ``null``      pull requests that change nothing of substance, on two generated worlds
 ``churn``     the same on the churn data
-``power``     pull requests that lose a known ROC AUC
+``power``     pull requests that lose a known ROC AUC; also draws docs/pictures/power.png
 ``coverage``  how often a 95 % interval of a difference holds the true difference, by metric
 ``speed``     the comparison of two runs with 100,000 holdout rows
 
@@ -39,6 +39,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # other work shares the cores
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from scipy import stats
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
@@ -57,6 +58,8 @@ COSTS = params.Costs(false_positive=10, false_negative=4)
 NULL = ("seed", "columns", "rows", "refactor")
 COMPARED = ("seed", "refactor", "weaker")
 POOLS = Path(tempfile.gettempdir())
+PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "power.png"
+SEED = 0  # of everything drawn here; another one draws other training sets, populations and holdouts
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,11 @@ class Trained:
     threshold: float | None
     draws: list[float]
     folds: list[float]
+
+
+def random(number: int) -> np.random.Generator:
+    """The generator of this number under the seed asked for; without one, the plain one of the number."""
+    return np.random.default_rng([number, SEED] if SEED else number)
 
 
 def _features(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -206,10 +214,10 @@ def train(
 
 def pool(world: World) -> tuple[np.ndarray, list[dict[str, Trained]]]:
     """The population's targets, and each training set's trainings by kind; kept in ``--pools`` for the next part."""
-    kept = POOLS / f"{world.name.replace(' ', '-')}-{world.sets}.pickle"
+    kept = POOLS / f"{world.name.replace(' ', '-')}-{world.sets}-{SEED}.pickle"
     if kept.is_file():
         return pickle.loads(kept.read_bytes())
-    rng = np.random.default_rng(1)
+    rng = random(1)
     population, target = world.draw(world.population, rng)
     found = []
     for number in range(world.sets):
@@ -218,7 +226,9 @@ def pool(world: World) -> tuple[np.ndarray, list[dict[str, Trained]]]:
         for i, kind in enumerate(("base", "seed", "weaker", *(NULL[1:] if world.task == "binary" else ()))):
             many = kind in ("base", *COMPARED)
             repeats = 2 if many and world.task == "binary" else 1  # what the other methods need
-            trained[kind] = train(world, kind, x, y, population, 1000 * number + 100 * i, 3 if many else 1, repeats)
+            trained[kind] = train(
+                world, kind, x, y, population, 100_000 * SEED + 1000 * number + 100 * i, 3 if many else 1, repeats
+            )
         found.append(trained)
     print(f"{world.name}: {world.sets} training sets, {time.process_time():.0f} s of processor", file=sys.stderr)
     kept.write_bytes(pickle.dumps((target, found)))
@@ -326,7 +336,7 @@ def run_methods(simulations: int = 400) -> None:
     """Nothing changed (another seed; features refactored), and a change with a known difference."""
     for world in (WORLDS[name] for name in BINARY):
         target, pools = pool(world)
-        rng, tally = np.random.default_rng(2), {}
+        rng, tally = random(2), {}
         truth = {kind: np.mean([auc(target, t[kind]) - auc(target, t["base"]) for t in pools]) for kind in COMPARED}
         for i, kind in itertools.product(range(simulations), COMPARED):
             rows = rng.integers(0, world.population, HOLDOUT)
@@ -378,7 +388,7 @@ def run_null(pulls: int = 200) -> None:
     for world, seeds in itertools.product((WORLDS[name] for name in BINARY), (3, 1)):
         target, pools = pool(world)
         kinds = NULL if seeds == 1 else tuple(kind for kind in NULL if kind in COMPARED)
-        rng, chosen, verdicts = np.random.default_rng(3), settings(world, **GATES), {k: Counter() for k in kinds}
+        rng, chosen, verdicts = random(3), settings(world, **GATES), {k: Counter() for k in kinds}
         for i in range(pulls):
             trained, kind = pools[(i // len(kinds)) % len(pools)], kinds[i % len(kinds)]
             rows = rng.integers(0, world.population, HOLDOUT)
@@ -409,11 +419,28 @@ def spoiled(trained: Trained, target: np.ndarray, noise: np.ndarray, goal: float
     return replace(trained, side=inference.Side(*sides))
 
 
+def draw_power(curves: dict[str, list[tuple[float, float, float]]]) -> None:
+    """Draw how often each true drop was called worse, and the drop that reviews said they see four times in five."""
+    figure = Figure(figsize=(7.2, 3.6), dpi=90, layout="constrained")
+    axes = figure.add_subplot()
+    for (name, curve), colour, mark in zip(curves.items(), ("#0a5ea8", "#b3480a"), "os", strict=False):
+        called, drops, said = zip(*curve, strict=True)
+        axes.plot(drops, called, color=colour, marker=mark, label=name)
+        axes.axvline(np.mean(said), color=colour, linestyle="--", linewidth=1, label=f"{name}: stated as detectable")
+    axes.axhline(inference.POWER, color="#57606a", linestyle=":", label="four times in five")
+    axes.set(xlabel="true drop of ROC AUC", ylabel="share called worse in ROC AUC", ylim=(0, 1.02))
+    axes.grid(color="#d0d7de", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(framealpha=1, edgecolor="none", fontsize=8, loc="lower right")
+    figure.savefig(PICTURE)
+
+
 def run_power(pulls: int = 100) -> None:
     """True drops by construction; the candidate is another training of the baseline's kind."""
+    curves = {}
     for world in (WORLDS[name] for name in BINARY):
         target, pools = pool(world)
-        rng, chosen = np.random.default_rng(4), settings(world, **GATES)
+        rng, chosen = random(4), settings(world, **GATES)
         print(f"\n### {world.name}")
         head("true drop of ROC AUC", "pull requests", "worse", "worse by ROC AUC alone", "stated: detectable")
         curve = []
@@ -432,6 +459,9 @@ def run_power(pulls: int = 100) -> None:
         called, drops, said = zip(*curve, strict=True)
         found_at = np.interp(inference.POWER, np.maximum.accumulate(called), drops)
         print(f"\nFound four times in five by ROC AUC: {found_at:.4f}; stated: {np.mean(said):.4f}", flush=True)
+        curves[world.name] = curve
+    if len(curves) > 1:
+        draw_power(curves)
 
 
 def run_coverage(simulations: int = 500) -> None:
@@ -451,7 +481,7 @@ def run_coverage(simulations: int = 500) -> None:
         covered: Counter = Counter()
         for i, name in itertools.product(range(simulations), names):
             kind, t = ("seed", "weaker")[i % 2], (i // 2) % len(pools)
-            rows = np.random.default_rng(i).integers(0, world.population, HOLDOUT)
+            rows = random(i).integers(0, world.population, HOLDOUT)
             a, b, y = pools[t]["base"], pools[t][kind], target[rows]
             before, after = (known(world, trained.threshold, chosen)[name] for trained in (a, b))
             decided = world.task == "binary" and name in metrics.DECIDED
@@ -487,7 +517,7 @@ def run_churn(splits: int = 5, pulls: int = 20) -> None:
         importlib.import_module(f"{PACKAGE}.pipeline.{n}") for n in ("data", "contract", "split", "train")
     )
     names = importlib.import_module(f"{PACKAGE}.features").FEATURES
-    root, rng = Path.cwd(), np.random.default_rng(6)
+    root, rng = Path.cwd(), random(6)
     contract, chosen = contracts.load(root / "contract.yaml"), params.load(root / "params.yaml")
     table = data.load(contract, chosen, root).table
     views = {
@@ -498,7 +528,7 @@ def run_churn(splits: int = 5, pulls: int = 20) -> None:
     }
 
     def side(kind: str, seed: int, noisy: bool, salt: int) -> tuple[np.ndarray, inference.Side, tuple]:
-        drawn = chosen.model_copy(update={"split": chosen.split.model_copy(update={"salt": salt})})
+        drawn = chosen.model_copy(update={"split": chosen.split.model_copy(update={"salt": salt + 1000 * SEED})})
         shuffled = table.sample(frac=1, random_state=seed).reset_index(drop=True) if kind == "rows" else table
         divided, y = split.plan(shuffled, contract.table, drawn), shuffled["churned"].to_numpy().astype(int)
         inputs, rest = shuffled[[p.name for p in contract.table.features]], np.flatnonzero(divided.training)
@@ -596,10 +626,11 @@ if __name__ == "__main__":
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--pools", type=Path, default=POOLS, help="where trained pools are kept for the next part")
     parser.add_argument("--sets", type=int, default=SETS, help="training sets a world")
+    parser.add_argument("--seed", type=int, default=SEED, help="of other training sets, populations and holdouts")
     parser.add_argument("--world", choices=BINARY, help="only this one")
     parser.add_argument("--size", type=int, help="how many pull requests, simulations, splits or rows; not the default")
     asked = parser.parse_args()
-    POOLS, began = asked.pools, time.monotonic()
+    POOLS, SEED, began = asked.pools, asked.seed, time.monotonic()
     WORLDS = {name: replace(world, sets=asked.sets) for name, world in WORLDS.items()}
     BINARY = [name for name in BINARY if asked.world in (name, None)]
     PARTS[asked.part](*[asked.size] * (asked.size is not None))
