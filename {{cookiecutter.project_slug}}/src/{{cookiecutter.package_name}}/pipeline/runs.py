@@ -153,7 +153,7 @@ def row_hashes(ids: pd.Series, table: pd.DataFrame) -> pd.DataFrame:
     """Return each row's id and a hash of its content that does not depend on how the numbers are stored."""
     numeric = table.select_dtypes(["number", "bool"]).columns
     plain = table.astype(dict.fromkeys(numeric, "float64"))
-    return pd.DataFrame({"row": ids.to_numpy(), "content": pd.util.hash_pandas_object(plain, index=False).to_numpy()})
+    return pd.DataFrame({"row": ids.array, "content": pd.util.hash_pandas_object(plain, index=False).to_numpy()})
 
 
 def _packages() -> dict[str, str]:

@@ -220,7 +220,7 @@ def _predictions(
     ids: pd.Series, y: np.ndarray, classes: list[Any], rows: np.ndarray, p: np.ndarray, part: str, seed: int
 ) -> pd.DataFrame:
     names = np.asarray([str(c) for c in classes], dtype=object)
-    frame = {"row": ids.iloc[rows].to_numpy(), "part": part, "seed": seed}
+    frame = {"row": ids.iloc[rows].array, "part": part, "seed": seed}
     frame["target"] = names[y[rows]] if p.ndim > 1 else y[rows]
     frame["prediction"] = names[p.argmax(axis=1)] if p.ndim > 1 else p
     probabilities = {f"p_{name}": p[:, k] for k, name in enumerate(names)} if p.ndim > 1 else {}
