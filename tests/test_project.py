@@ -194,7 +194,7 @@ def trained(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
 
 def test_training_twice_gives_the_same_bytes(trained: Project):
     assert_passes(trained.run("ml", "train", "--out", "runs/b"))
-    for name in ("metrics.json", "predictions.parquet"):
+    for name in ("metrics.json", "predictions.parquet", "model.skops"):
         a, b = ((trained.root / "runs" / run / name).read_bytes() for run in "ab")
         assert a == b, name
 

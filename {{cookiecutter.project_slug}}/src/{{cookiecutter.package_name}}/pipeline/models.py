@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import io
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ OWN_PACKAGE = __name__.split(".")[0]
 
 
 def save(model: Any, path: Path) -> None:
-    """Write a fitted pipeline.
+    """Write a fitted pipeline; the same one gives the same bytes.
 
     Raises
     ------
@@ -35,10 +37,32 @@ def save(model: Any, path: Path) -> None:
         The estimator holds something that skops cannot write or that would be refused on loading.
     """
     try:
-        _skops().dump(model, path, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
+        written = _skops().dumps(model)
     except Exception as error:
         raise InputError(f"src/{OWN_PACKAGE}/model.py: skops cannot save this estimator: {error}") from error
+    path.write_bytes(_settled(written))
     untrusted(path)
+
+
+def _settled(written: bytes) -> bytes:
+    """Number what skops names by its place in memory, and leave out the time of day."""
+    numbers: dict[str, str] = {}
+    settled = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(written)) as old,
+        zipfile.ZipFile(settled, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as new,
+    ):
+        schema = re.sub(
+            r'("__id__": |"file": ")(\d+)',
+            lambda found: found[1] + numbers.setdefault(found[2], str(len(numbers))),
+            old.read("schema.json").decode(),
+        )
+        for name in old.namelist():
+            stem, dot, kind = name.partition(".")
+            content = schema if name == "schema.json" else old.read(name)
+            entry = zipfile.ZipInfo(numbers.get(stem, stem) + dot + kind)  # of 1 January 1980
+            new.writestr(entry, content, zipfile.ZIP_DEFLATED, 1)
+    return settled.getvalue()
 
 
 def load(path: Path) -> Any:
