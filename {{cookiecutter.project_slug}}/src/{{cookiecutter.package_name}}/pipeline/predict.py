@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import contract, models, rules, tables, trees
+from . import contract, models, rules, tables
 from .errors import InputError
 from .runs import read_json
 
@@ -20,7 +20,6 @@ class Scorer:
         self.contract = contract.load(run / "contract.yaml")
         self.metrics = read_json(run / "metrics.json")
         self.model = models.load(run / "model.skops")
-        trees.quicken(self.model)
         self.task: str = self.metrics["task"]
         self.threshold: float | None = self.metrics.get("threshold")
         self.classes: list[Any] = self.metrics["classes"]

@@ -15,6 +15,7 @@ from typing import Any
 from prometheus_client import Counter, Gauge, Histogram
 from pydantic import BaseModel
 
+from . import trees
 from .errors import Refusal
 from .odcs import TEMPORAL, Property
 from .predict import Scorer
@@ -83,6 +84,7 @@ class Engine:
 
     def __init__(self, staged: Path) -> None:
         self.scorer, self.about = Scorer(staged), read_json(staged / "serving.json")
+        trees.quicken(self.scorer.model)  # requests are few rows
         self.version: str = self.about["model"]["version"]
         self.max_bytes: int = self.about["limits"]["max_bytes"]
         self.door = Door(self.scorer.contract.table, self.about["limits"]["max_records"])
