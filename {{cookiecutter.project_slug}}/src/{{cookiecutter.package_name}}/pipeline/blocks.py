@@ -62,8 +62,8 @@ class Chart:
     @property
     def span(self) -> tuple[float, float]:
         """Lowest and highest value to show, a little wider than the lines."""
-        values = [v for line in [*self.series.values(), self.ideal[1] if self.ideal else []] for v in line]
-        values = [v for v in values if math.isfinite(v)]
+        ideal = self.ideal[1] if self.ideal else []
+        values = [v for line in [*self.series.values(), ideal] for v in line if math.isfinite(v)]
         low, high = min(values), max(values)
         room = (high - low or 1.0) * 0.02
         return (0.0 if 0 <= low < 0.1 * high else low - room), (1.0 if 0.9 < high <= 1 else high + room)

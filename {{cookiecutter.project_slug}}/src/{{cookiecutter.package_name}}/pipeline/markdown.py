@@ -88,7 +88,7 @@ def _chart(chart: Chart) -> Iterator[str]:
     # Mermaid knows no gaps: it gets the part where every line has values.
     shared = [i for i in range(len(chart.x)) if all(math.isfinite(line[i]) for line in lines.values())]
     if len(shared) < 2:
-        yield f"{escape(chart.title)}: the two have no range in common; report.html shows them."
+        yield f"{escape(chart.title)}: the lines have no range in common; report.html shows them."
         return
     shown = shared[:: -(-(len(shared) - 1) // (POINTS - 1))]
     squares = [*list(SQUARES)[: len(chart.series)], *list(SQUARES)[2:]][: len(lines)]

@@ -50,7 +50,7 @@ def _settled(written: bytes) -> bytes:
     settled = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(written)) as old,
-        zipfile.ZipFile(settled, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as new,
+        zipfile.ZipFile(settled, "w") as new,
     ):
         schema = re.sub(
             r'("__id__": |"file": ")(\d+)',

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from . import contract as contracts
 from . import markdown, params
 from .card import card
+from .files import read_yaml
 from .odcs import TEMPORAL, Property
 from .rules import PUBLIC
 from .runs import Run, sha256, write_json
@@ -65,10 +65,11 @@ def stage(run: Run, target: Path) -> Path:
     row = sample(run, 1)[0][0]
     columns = contract.table.features
     public = {p.name: row[p.name] if p.classification in PUBLIC else None for p in columns}
+    bins = {p.name: _bins(run.holdout[p.name], p) for p in columns}
     about = {
         "limits": chosen.service.model_dump(),
-        "bins": {p.name: _bins(run.holdout[p.name], p) for p in columns},
-        "shares": {p.name: _shares(run.holdout[p.name], _bins(run.holdout[p.name], p), p) for p in columns},
+        "bins": bins,
+        "shares": {p.name: _shares(run.holdout[p.name], bins[p.name], p) for p in columns},
         "outputs": np.linspace(0.05, 0.95, 19).round(2).tolist(),
         "example": {p.name: p.examples[0] if p.examples else public[p.name] for p in columns},
         "purpose": contract.description.purpose or "",
@@ -78,7 +79,7 @@ def stage(run: Run, target: Path) -> Path:
             "commit": run.manifest["commit"],
             "target": contract.target.name,
             **{key: run.metrics[key] for key in ("task", "classes", "threshold", "holdout", "rows")},
-            "contract": yaml.safe_load((run.path / "contract.yaml").read_text(encoding="utf-8")),
+            "contract": read_yaml(run.path / "contract.yaml", "train the run again"),
             "card": markdown.render(card(run)),
         },
     }
