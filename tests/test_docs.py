@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import socket
 import subprocess
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socketserver import UnixStreamServer
 
 import pytest
 import yaml
@@ -20,7 +25,7 @@ HOW_TO = sorted((DOCS / "how-to").glob("*.md"))
 # What a page says and is not typed with the rest of it, with the reason and where it is done instead.
 NOT_RUN = {
     "make demo": "stands in the clone itself; test_the_demo_prints_the_comment_of_the_readme runs it",
-    "gh repo create": "needs GitHub; what follows there is run by tests/workflows",
+    "gh repo create": "needs GitHub; test_the_repository_is_made_on_github runs it, and tests/workflows what follows",
 }
 FENCE = re.compile(r"(?:<!-- (?P<note>[^>]*) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -193,6 +198,62 @@ def test_every_command_of_the_readme_is_one_of_the_tutorial():
 
 def test_every_command_of_the_tutorial_and_what_it_prints(reader: Reader):
     check_page(DOCS / "tutorial.md", reader.read(DOCS / "tutorial.md"))
+
+
+class NewRepository(BaseHTTPRequestHandler):
+    """What GitHub's API answers somebody who makes a repository there."""
+
+    def do_GET(self) -> None:
+        self.answer({"login": self.path.split("/")[-1], "node_id": "U_1", "type": "User"})
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["variables"]["input"]
+        self.server.asked = asked
+        url = f"https://github.com/your-github-name/{asked['name']}"
+        made = {"id": "R_1", "name": asked["name"], "owner": {"login": "your-github-name"}, "url": url}
+        self.answer({"data": {"createRepository": {"repository": made}}})
+
+    def answer(self, content: dict) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(content).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing, and ask no socket file for its address."""
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[UnixStreamServer]:
+    """GitHub's API at a socket in a folder of its own, where the real gh can be told to look."""
+    with UnixStreamServer(str(tmp_path / "socket"), NewRepository) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.mark.skipif(shutil.which("gh") is None, reason="gh is not installed")
+def test_the_repository_is_made_on_github(project: Project, api: UnixStreamServer, tmp_path: Path):
+    lines = (DOCS / "tutorial.md").read_text(encoding="utf-8").splitlines()
+    command = next(line for line in lines if line.startswith("gh repo create"))
+    hub = tmp_path / "hub/your-github-name/customer-churn.git"
+    subprocess.run(["git", "init", "--quiet", "--bare", str(hub)], check=True)
+    (tmp_path / "gh").mkdir()
+    (tmp_path / "gh/config.yml").write_text(f"http_unix_socket: {api.server_address}\ngit_protocol: https\n")
+    variables = {
+        "GH_CONFIG_DIR": str(tmp_path / "gh"),
+        "GH_TOKEN": "nobody's",
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{tmp_path}/hub/.insteadOf",
+        "GIT_CONFIG_VALUE_0": "https://github.com/",
+    }
+    copy = project.copy(tmp_path / "project")
+    assert copy.run("git", "remote", "remove", "origin").returncode == 0
+    done = copy.run("bash", "-c", command, timeout=60, **variables)
+    assert done.returncode == 0, done.stderr
+    assert (api.asked["name"], api.asked["visibility"]) == ("customer-churn", "PRIVATE")
+    pushed = copy.run("git", "--git-dir", str(hub), "rev-parse", "main").stdout
+    assert pushed == copy.run("git", "rev-parse", "HEAD").stdout != ""
 
 
 def test_every_command_of_the_page_about_your_own_table(reader: Reader, own_table: Project):
