@@ -26,6 +26,7 @@ from urllib.parse import quote
 import yaml
 
 ACTIONS = Path(__file__).resolve().parent / "actions"
+BOT = "github-actions[bot]"
 USES = re.compile(r"uses: ([\w.-]+/[\w.-]+)((?:/[\w.-]+)*)@([0-9a-f]{40})\s")
 # Colours and movements of a terminal, which act gives to every step.
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
@@ -230,9 +231,23 @@ class GitHub:
     # What can be looked at --------------------------------------------------------------------------------------------
 
     def comment(self, number: int) -> str:
-        """The one comment on a pull request; empty when there is none."""
+        """The one review that Actions wrote on a pull request, without its mark; empty when there is none."""
+        found = [entry["body"] for entry in self.comments(number) if entry["user"]["login"] == BOT]
+        assert len(found) <= 1, f"{len(found)} comments on pull request {number}"
+        return found[0].partition("\n\n![](https://cml.dev/watermark.png#")[0] if found else ""
+
+    def comments(self, number: int) -> list[dict[str, Any]]:
+        """All comments on a pull request, oldest first."""
         file = self.state / "comments" / f"{number}.json"
-        return next(iter(json.loads(file.read_text()).values())) if file.exists() else ""
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+
+    def add_comment(self, number: int, body: str, login: str = "someone") -> None:
+        """Somebody comments on a pull request."""
+        file = self.state / "comments" / f"{number}.json"
+        file.parent.mkdir(exist_ok=True)
+        entries = self.comments(number)
+        entries.append({"id": 1000 * number + len(entries) + 1, "body": body, "user": {"login": login}})
+        file.write_text(json.dumps(entries), encoding="utf-8")
 
     def artifact(self, run: Outcome, name: str) -> zipfile.ZipFile:
         """An artifact that a run uploaded."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import resource
 from pathlib import Path
 
@@ -24,8 +25,8 @@ def posted(hub: GitHub) -> list[tuple[str, object]]:
     """Where comments and checks went, in order."""
     places = []
     for event in hub.events():
-        if event["event"] == "comment":
-            places.append(("comment", event["number"]))
+        if event["event"] in ("comment", "comment by gh"):
+            places.append((event["event"], event["number"]))
         elif event["event"] == "check":
             places.append((f"check {event['conclusion']}", event["sha"]))
         elif event["event"] == "api":
@@ -246,20 +247,81 @@ def test_a_hostile_text_comes_out_harmless(hub: GitHub, pull: Pull) -> None:
 # CML is one replaceable step ------------------------------------------------------------------------------------------
 
 
-def test_without_cml_the_report_reaches_the_check_and_the_summary(hub: GitHub, pull: Pull) -> None:
+def test_without_cml_the_same_comment_is_posted_and_cml_updates_it_later(hub: GitHub) -> None:
+    """From a fork, as the issue has it."""
+    hub.commit("theirs", write("src/new.py", "x = 1\n"))
+    fork = hub.open("theirs", fork="mallory/churn")
     (hub.state / "cml-is-down").touch()
-    report = hub.on_completed(finished(hub, pull, conclusion="failure", report="## Model review: worse ❌\n"))
-    assert report.conclusion == "failure"
-    assert "The comment was not posted" in report.log
-    assert posted(hub) == [("check failure by gh", hub.head("change"))]
+    report = hub.on_completed(finished(hub, fork, conclusion="failure", report="## Model review: worse ❌\n"))
+    assert report.conclusion == "success", report.log
+    assert posted(hub) == [("check failure by gh", hub.head("theirs")), ("comment by gh", fork.number)]
     [check] = hub.events("api")
     assert check["path"] == "repos/acme/churn/check-runs"
     assert check["fields"]["output[summary]"].startswith("## Model review: worse ❌")
     assert check["fields"]["name"] == "Model review"
     assert "## Model review: worse ❌" in report.summary
+    [first] = hub.comments(fork.number)
+
+    (hub.state / "cml-is-down").unlink()
+    hub.commit("theirs", nothing)
+    assert hub.on_completed(finished(hub, fork, report="## Model review: same ✅\n")).conclusion == "success"
+    [second] = hub.comments(fork.number)
+    assert (second["id"], posted(hub)[-1]) == (first["id"], ("comment", fork.number))
+    assert hub.comment(fork.number).startswith("## Model review: same ✅")
 
 
-def test_when_cml_fails_to_post_gh_sets_the_check(hub: GitHub, pull: Pull) -> None:
-    (hub.state / "cml-fails").touch()
-    assert hub.on_completed(finished(hub, pull)).conclusion == "failure"
+@pytest.mark.parametrize("way", ["cml-fails", "cml-dies-late"])
+def test_when_cml_fails_gh_posts_and_there_is_one_comment(hub: GitHub, pull: Pull, way: str) -> None:
+    """Also where it fails after it has posted."""
+    (hub.state / way).touch()
+    report = hub.on_completed(finished(hub, pull))
+    assert report.conclusion == "success", report.log
+    assert len(hub.comments(pull.number)) == 1
+    assert hub.comment(pull.number).startswith("## Model review: same ✅")
+
+
+def test_when_nothing_can_post_the_job_is_red_and_the_check_is_there(hub: GitHub, pull: Pull) -> None:
+    for name in ("cml-is-down", "gh-comments-fail"):
+        (hub.state / name).touch()
+    report = hub.on_completed(finished(hub, pull))
+    assert report.conclusion == "failure"
     assert posted(hub) == [("check success by gh", hub.head("change"))]
+    assert "## Model review: same ✅" in report.summary
+
+
+def test_there_is_one_comment_in_a_long_discussion(hub: GitHub, pull: Pull) -> None:
+    """CML looks at the first thirty comments alone: left to itself it would add one at each push."""
+    for index in range(130):
+        hub.add_comment(pull.number, f"remark {index}")
+    for text in ("first", "second", "third"):
+        assert hub.on_completed(finished(hub, pull, report=f"{text}\n")).conclusion == "success"
+        hub.commit("change", nothing)
+        assert hub.comment(pull.number).startswith(text)
+    assert len(hub.comments(pull.number)) == 131
+
+
+MARK = '![](https://cml.dev/watermark.png#abc "CML watermark Model review")'
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["before", "after"])
+def test_a_strangers_comment_under_our_mark_stays_theirs(hub: GitHub, pull: Pull, early: bool) -> None:
+    """They could edit it afterwards, if the review were written into it."""
+    if early:
+        hub.add_comment(pull.number, f"better!\n\n{MARK}")
+    hub.on_completed(finished(hub, pull, report="first\n"))
+    if not early:
+        hub.add_comment(pull.number, f"better!\n\n{MARK}")
+    hub.commit("change", nothing)
+    hub.on_completed(finished(hub, pull, report="second\n"))
+    assert hub.comment(pull.number).startswith("second")
+    [theirs] = [entry for entry in hub.comments(pull.number) if entry["user"]["login"] == "someone"]
+    assert theirs["body"] == f"better!\n\n{MARK}"
+
+
+def test_the_mark_is_the_one_that_cml_looks_for(hub: GitHub, pull: Pull) -> None:
+    hub.on_completed(finished(hub, pull))
+    (hub.state / "cml-is-down").touch()
+    hub.commit("change", nothing)
+    hub.on_completed(finished(hub, pull))
+    by_cml, by_gh = (hub.events(kind)[0]["body"].splitlines()[-1] for kind in ("comment", "comment by gh"))
+    assert re.sub("#[0-9a-f]{40}", "", by_cml) == re.sub("#[0-9a-f]{40}", "", by_gh) == MARK.replace("#abc", "")
