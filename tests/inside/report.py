@@ -34,7 +34,9 @@ blocks, card, changes, charts, checks, contract, contract_changes, html_page, ma
         *("report", "review", "runs"),
     )
 )
-measures = importlib.import_module(f"{PACKAGE}.pipeline.measures")
+findings, measures, odcs = (
+    importlib.import_module(f"{PACKAGE}.pipeline.{n}") for n in ("findings", "measures", "odcs")
+)
 QUICK = settings(max_examples=200, deadline=None)
 HOSTILE = (
     "<img src=x onerror=alert(1)> @everyone closes #1 GH-2 https://evil.example www.evil.example a@b.example "
@@ -450,6 +452,65 @@ def test_a_sound_model_fires_nothing(rows):
     found = measured(frame[["a", "b"]], y, LogisticRegression())
     assert checks.fired(found) == [] == checks.fired(found, found)
     assert found["importance"]["a"] > found["importance"]["b"] > 0.02
+
+
+def test_a_model_far_worse_than_a_guess_or_than_its_folds_is_named_first_and_in_the_headline(rows, tmp_path):
+    frame, z, y = rows
+    old = made(tmp_path / "old", frame, y, logistic(z))
+    quiet = QUIET | {"holdout_error": 0.02, "cross_validation_error": 0.01}
+    wrong = (
+        ({"holdout": 0.1, "cross_validation": 0.15}, "Worse than guessing: ROC AUC 0.100"),
+        ({"holdout": 0.6}, "Far worse than its own folds: ROC AUC 0.600 on held-out rows, 0.800"),
+        ({"metric": "r2", "holdout": -0.4, "cross_validation": 0.3}, "Worse than guessing: R² -0.400"),
+        ({"metric": "r2", "holdout": 0.1, "cross_validation": 0.5}, "Far worse than its own folds: R² 0.100"),
+    )
+    for number, (numbers, words) in enumerate(wrong):
+        assert checks.fired(quiet | numbers)[0].startswith(words)
+        new = made(tmp_path / f"new{number}", frame, y, logistic(z), found=quiet | numbers)
+        compared, _ = reviewed(tmp_path, old, new)
+        for text in (compared, markdown.render(report.alone(new, "There is no base."))):
+            assert "⚠️ see below" in text.splitlines()[0]
+            assert words.split(":")[0] in text.partition("<details>")[0]
+    for numbers in (
+        {"holdout": 0.46, "cross_validation": 0.5},
+        {"holdout": 0.72},
+        {"holdout": 0.3, "holdout_error": 0.2},
+        {"holdout": 0.6, "cross_validation_error": 0.1},
+    ):
+        assert checks.broken(quiet | numbers) == []
+    assert checks.broken(QUIET | {"holdout": 0.1}) == []  # a run of an older version knows no errors
+
+
+def test_numbers_that_are_measured_tell_a_split_that_went_wrong(rows):
+    frame, _, y = rows
+    turned = y.copy()
+    turned[4000:] = 1 - y[4000:]  # what trains says one thing, what judges the other
+    assert checks.broken(measured(frame[["a", "b"]], y, LogisticRegression())) == []
+    (said,) = checks.broken(measured(frame[["a", "b"]], turned, LogisticRegression()))
+    assert said.startswith("Worse than guessing")
+
+
+def test_equal_rows_are_counted_where_nothing_names_them(rows):
+    frame, _, y = rows
+
+    def schema(**roles):
+        return odcs.SchemaObject(
+            name="t",
+            properties=[
+                {"name": c, "logicalType": "number", "customProperties": [{"property": "role", "value": roles[c]}]}
+                if c in roles
+                else {"name": c, "logicalType": "number"}
+                for c in ("a", "b", "y")
+            ],
+        )
+
+    obj = schema(y="target")
+    table = frame[["a", "b"]].assign(y=y)
+    assert findings.equal_rows(table, obj) == []
+    twice = pd.concat([table, table.iloc[:100]], ignore_index=True)
+    (said,) = findings.equal_rows(twice, obj)
+    assert said.startswith(f"Equal rows: 200 of {len(twice):,} rows")
+    assert findings.equal_rows(twice, schema(y="target", a="group")) == []
 
 
 def test_a_planted_leak_is_named(rows):

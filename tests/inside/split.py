@@ -16,6 +16,7 @@ contracts = importlib.import_module(f"{PACKAGE}.pipeline.contract")
 errors = importlib.import_module(f"{PACKAGE}.pipeline.errors")
 parameters = importlib.import_module(f"{PACKAGE}.pipeline.params")
 split = importlib.import_module(f"{PACKAGE}.pipeline.split")
+identity = importlib.import_module(f"{PACKAGE}.pipeline.identity")
 
 settings.register_profile("split", max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 settings.load_profile("split")
@@ -129,17 +130,134 @@ def test_adding_rows_moves_no_old_row(method: str, shape: dict, more: int, cut: 
     assert (after.training[place] == before.training).all()
 
 
-@given(shape=tables)
-def test_names_order_and_gaps_allowed_are_no_content(shape: dict):
+@given(shape=tables, order=st.permutations(["y", "word", "team", "when", "x", "key"]))
+def test_order_types_and_gaps_allowed_are_no_content(shape: dict, order: list[str]):
     rng = np.random.default_rng(shape["seed"])
     table = draw_table(rng, shape["rows"], shape["groups"], shape["days"], "content")
     first = planned(table, schema("content"), params("content"))
-    names = {"x": "renamed", "word": "another"}
-    other = table.rename(columns=names)[["y", "another", "team", "when", "renamed", "key"]]
-    other["renamed"] = other["renamed"].astype("float64")  # as where the contract allows gaps
-    second = planned(other, schema("content", names, required=False), params("content"))
+    names = {"y": "renamed"}  # a column with a role is known by its role
+    other = table[order].rename(columns=names)
+    other["x"] = other["x"].astype("float64")  # as where the contract allows gaps
+    other["team"] = other["team"].astype("Int64")
+    obj = schema("content", names, required=False)
+    second = planned(other, obj, params("content"))
     assert (first.holdout == second.holdout).all()
-    assert split.row_ids(table, schema("content")).tolist() == split.row_ids(other, schema("content", names)).tolist()
+    assert split.row_ids(table, schema("content")).tolist() == split.row_ids(other, obj).tolist()
+
+
+def repeated(rng: np.random.Generator, rows: int) -> pd.DataFrame:
+    """A survey: yes and no in each column, so that many rows are equal and many differ by the place of a yes alone."""
+    table = draw_table(rng, rows, 2, 2, "content").assign(key="k")
+    word = pd.Series(rng.choice(["a", "b"], rows)).astype("str")
+    return table.assign(x=rng.integers(0, 2, rows), word=word, y=(rng.random(rows) < 0.3).astype("int64"))
+
+
+def kinds(table: pd.DataFrame, side: np.ndarray) -> pd.Series:
+    """How many rows of each kind are on a side."""
+    columns = sorted(table.columns)
+    return table[side].astype("str").groupby(columns).size()
+
+
+@given(shape=tables, more=st.integers(1, 200), order=st.randoms(use_true_random=False))
+def test_of_equal_rows_the_same_number_is_held_out_whatever_their_order_and_adding_rows_takes_none_back(
+    shape: dict, more: int, order
+):
+    rng = np.random.default_rng(shape["seed"])
+    old = repeated(rng, shape["rows"])
+    shuffled = list(range(shape["rows"] + more))
+    order.shuffle(shuffled)
+    new = pd.concat([old, repeated(rng, more)], ignore_index=True).iloc[shuffled].reset_index(drop=True)
+    again = old.sample(frac=1, random_state=shape["seed"]).reset_index(drop=True)
+    obj, chosen = schema("content"), params("content")
+    before, same, after = (planned(t, obj, chosen) for t in (old, again, new))
+    for side in ("holdout", "training"):
+        first = kinds(old, getattr(before, side))
+        assert first.equals(kinds(again, getattr(same, side)))
+        assert (kinds(new, getattr(after, side)).reindex(first.index, fill_value=0) >= first).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_equal_rows_are_drawn_by_themselves(seed: int):
+    """The share of the holdout, and of the target in it, are those of the table within chance, whoever is equal."""
+    table = repeated(np.random.default_rng(seed), 4000)
+    drawn = [held(table, salt) for salt in range(30)]
+    shares = np.asarray([held.mean() for held in drawn])
+    targets = np.asarray([table["y"][held].mean() for held in drawn])
+    for found, wanted, rows in ((shares, 0.25, 4000), (targets, table["y"].mean(), 1000)):
+        finite = 1 if found is shares else 0.75  # a quarter of the rows is drawn without putting any back
+        error = np.sqrt(finite * wanted * (1 - wanted) / rows)
+        assert abs(found.mean() - wanted) < 4 * error / np.sqrt(len(drawn))
+        assert 0.6 < found.std() / error < 1.4
+    for column in ("x", "word", "team"):  # nor does a feature steer it
+        share = pd.Series(drawn[0]).groupby(table[column]).mean()
+        assert (abs(share - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 1800)).all()
+
+
+def held(table: pd.DataFrame, salt: int, method: str = "content", task: str = "binary") -> np.ndarray:
+    chosen = params(method, task)
+    own = chosen.split.model_copy(update={"salt": salt})
+    return split.plan(table, schema(method), chosen.model_copy(update={"split": own})).holdout
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_the_metric_is_expected_to_be_the_same_with_ids_and_without(task: str):
+    """Cell means, learnt on one side and judged on the other, over many draws."""
+    rng = np.random.default_rng(7)
+    table = repeated(rng, 1500)
+    chance = 0.2 + 0.3 * table["x"] + 0.3 * (table["word"] == "a")
+    y = rng.random(1500) < chance if task == "binary" else (10 * chance).round() + rng.integers(0, 9, 1500)
+    table = table.assign(y=y.astype("int64"))
+    cell = table.groupby(["team", "when", "x", "word"]).ngroup()
+    named = table.assign(key=[f"k{i}" for i in rng.permutation(1500)])
+
+    def skill(out: np.ndarray) -> float:
+        mean = table["y"][~out].groupby(cell[~out]).mean()
+        guess = cell[out].map(mean).fillna(table["y"].mean())
+        return float(np.corrcoef(guess, table["y"][out])[0, 1])
+
+    with_ids = np.asarray([skill(held(named, salt, "id", task)) for salt in range(60)])
+    without = np.asarray([skill(held(table, salt, "content", task)) for salt in range(60)])
+    error = np.sqrt((with_ids.var() + without.var()) / 60)
+    assert abs(with_ids.mean() - without.mean()) < 4 * error
+    assert 0.6 < without.std() / with_ids.std() < 1.6
+
+
+values = st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(0, 20), st.integers(2**53 - 3, 2**53 + 3))
+
+
+@given(numbers=st.lists(values, min_size=1, max_size=30), other=values)
+def test_a_value_is_the_same_however_it_is_stored_and_no_other_one_is(numbers: list[int], other: int):
+    series = pd.Series(numbers, dtype="int64")
+    stored = [series, series.astype("Int64"), pd.concat([series.astype("Int64"), pd.Series([None], dtype="Int64")])]
+    if all(abs(n) <= 2**53 for n in numbers):
+        stored += [series.astype("float64"), pd.concat([series.astype("float64"), pd.Series([np.nan, 0.5])])]
+    assert {tuple(identity.names(s)[: len(numbers)]) for s in stored} == {tuple(map(str, numbers))}
+    assert len({tuple(identity._hashed(s)[: len(numbers)]) for s in stored}) == 1
+    alike = identity._hashed(series) == identity._hashed(pd.Series([other] * len(numbers), dtype="int64"))
+    assert (alike == (series == other)).all()
+
+
+def test_the_text_of_a_moment_hangs_on_no_other_row():
+    days = pd.Series(pd.to_datetime(["2026-01-01", "2026-01-02"]))
+    mixed = pd.concat([days, pd.Series([pd.Timestamp("2026-01-01 08:00"), pd.NaT])], ignore_index=True)
+    assert identity.names(mixed)[:2].tolist() == identity.names(days).tolist()
+    assert identity.names(mixed).tolist()[2:] == ["2026-01-01 08:00:00", identity.GAP]
+
+
+@given(shape=tables)
+def test_rows_without_a_group_stay_together_and_a_group_is_known_by_its_value(shape: dict):
+    rng = np.random.default_rng(shape["seed"])
+    table = draw_table(rng, shape["rows"], shape["groups"], shape["days"], "group")
+    gaps = rng.random(shape["rows"]) < 0.2
+    holed = table.assign(team=table["team"].where(~gaps))  # floats now
+    whole, found = (planned(t, schema("group", required=t is table), params("group", folds=2)) for t in (table, holed))
+    assert (whole.holdout[~gaps] == found.holdout[~gaps]).all()
+    assert len(set(found.holdout[gaps])) <= 1
+    rest = np.flatnonzero(found.training)
+    for fit, judge in found.folds:
+        assert not (gaps[rest[fit]].any() and gaps[rest[judge]].any())
+    codes = identity.group_codes(holed["team"])
+    assert codes.min() == 0 and len(set(codes)) == holed["team"].nunique(dropna=False)
 
 
 @given(shape=tables, salt=st.integers(1, 9999))
@@ -148,8 +266,8 @@ def test_another_salt_draws_another_holdout(shape: dict, salt: int):
     drawn = [split.in_holdout(keys, 0.25, s) for s in (0, salt)]
     assert 0.2 < drawn[1].mean() < 0.3
     assert 0.25 < (drawn[0] != drawn[1]).mean() < 0.5
-    content = split._content(draw_table(np.random.default_rng(shape["seed"]), 300, 20, 100, "content"))
-    assert (split.in_holdout(content, 0.5, 0) != split.in_holdout(content, 0.5, salt)).mean() > 0.3
+    table = draw_table(np.random.default_rng(shape["seed"]), 300, 20, 100, "content")
+    assert (held(table, 0) != held(table, salt)).mean() > 0.2
 
 
 @given(shape=tables, rare=st.integers(1, 3))

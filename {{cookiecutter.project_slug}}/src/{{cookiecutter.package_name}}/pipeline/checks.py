@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 ROWS = 5_000  # that a check looks at
+FAR, SURE = 0.1, 4.0  # on the scale of skill, and in standard errors: what no draw of the holdout explains
 
 
 def fired(found: dict[str, Any], before: dict[str, Any] | None = None) -> list[str]:
     """Say in a sentence each what a careful colleague would ask about; ``before`` are main's numbers."""
     task_skill = "R²" if found["metric"] == "r2" else "ROC AUC"
     score, skill = found["holdout"], skill_of(found["holdout"], found["metric"])
-    said = []
+    said = broken(found)
     for column, own in sorted(found["alone"].items(), key=lambda item: -item[1])[:3]:
         old = (before or {}).get("alone", {}).get(column, 0.0) if before else None
         near, suspicious = own >= 0.9 * skill > 0, own >= 0.8 or (old is not None and own - old > 0.1)
@@ -41,6 +42,23 @@ def fired(found: dict[str, Any], before: dict[str, Any] | None = None) -> list[s
             "whose answer beats the model's; are they copies?"
         )
     return said
+
+
+def broken(found: dict[str, Any]) -> list[str]:
+    """Say what can hardly be but an error of method: a model far worse than guessing, or than its own folds."""
+    name, scale = ("R²", 1) if found["metric"] == "r2" else ("ROC AUC", 2)
+    score, cv = found["holdout"], found["cross_validation"]
+    skill, error = skill_of(score, found["metric"]), scale * found.get("holdout_error", 0.0)
+    remedy = "Do equal rows, a group or the time tie both sides of the split together? Mend it before trusting this."
+    if error and skill < -FAR and skill + SURE * error < 0:
+        guess = "0" if scale == 1 else "0.5"
+        return [f"Worse than guessing: {name} {score:.3f} on the held-out rows; a guess reaches {guess}. {remedy}"]
+    scatter = found.get("cross_validation_error")
+    if error and scatter is not None:
+        lost = skill_of(cv, found["metric"]) - skill
+        if lost > 2 * FAR and lost > SURE * (error**2 + (scale * scatter) ** 2) ** 0.5:
+            return [f"Far worse than its own folds: {name} {score:.3f} on held-out rows, {cv:.3f} in folds. {remedy}"]
+    return []
 
 
 def skill_of(value: float, task: str) -> float:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from . import contract as contracts
 from . import inference, metrics, params, slices
+from .identity import group_codes
 from .inference import Difference, Side
 from .metrics import Metric
 from .runs import Run
@@ -64,7 +65,7 @@ def compare(baseline: Run, candidate: Run) -> dict[str, Any]:
         thresholds[0], draws[0] = _thresholds(baseline, chosen.costs)
     before, after = (metrics.chosen(chosen, threshold) for threshold in thresholds)
     again = [(metrics.chosen(chosen, a), metrics.chosen(chosen, b)) for a, b in zip(*draws, strict=False)]
-    groups = pd.factorize(right.loc[rows, "group"])[0] if "group" in right else None
+    groups = group_codes(right.loc[rows, "group"]) if "group" in right else None
     found = judge(y, (before, old), (after, new), chosen, groups, again)
     verdict, reason = _overall({n: r for n, r in found.items() if r["gate"]} or found)
     if thresholds[0] != thresholds[1] and all(map(np.array_equal, old.seeds, new.seeds)):

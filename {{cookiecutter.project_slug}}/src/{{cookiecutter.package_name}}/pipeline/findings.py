@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from . import identity
 from .odcs import TEMPORAL, SchemaObject
 from .params import Task
 
@@ -33,6 +34,19 @@ def missingness(inputs: pd.DataFrame, y: np.ndarray, task: Task) -> dict[str, di
     return found
 
 
+def equal_rows(table: pd.DataFrame, obj: SchemaObject) -> list[str]:
+    """Say that many rows are equal, where nothing tells whether they are one thing twice or two things alike."""
+    if obj.id or obj.with_role("group"):
+        return []
+    rows = int(pd.Series(identity.content(table, obj)).duplicated(keep=False).sum())
+    if rows < identity.MANY_EQUAL * len(table):
+        return []
+    return [
+        f"Equal rows: {rows:,} of {len(table):,} rows equal another one in every column. The same thing twice? Then "
+        "name an id or a group, else it may stand on both sides of the split."
+    ]
+
+
 def _association(gone: np.ndarray, y: np.ndarray, task: Task) -> tuple[float, float]:
     if task == "regression":
         found = stats.spearmanr(gone, y)
@@ -49,6 +63,7 @@ def warnings(table: pd.DataFrame, obj: SchemaObject, gaps: dict[str, dict[str, A
         for name, gap in gaps.items()
         if gap["predicts"]
     ]
+    said += equal_rows(table, obj)
     time = obj.with_role("time")
     if time and time.logicalType in TEMPORAL:
         for prop in (p for p in obj.features if p.logicalType in TEMPORAL):

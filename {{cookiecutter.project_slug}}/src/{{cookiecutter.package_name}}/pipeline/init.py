@@ -15,6 +15,7 @@ from . import drafts, rules, split, tables
 from . import params as parameters
 from .errors import InputError
 from .files import read_yaml
+from .identity import MANY_EQUAL
 from .infer import Column, columns
 from .odcs import SchemaObject
 from .params import Task
@@ -198,7 +199,7 @@ def _shown(
     lines += [f"target: {_clip(roles['target'])}, {task}", f"split:  {divided.method}, {divided.reason}"]
     lines += [f"        {divided.training.sum():,} rows to train on, {divided.holdout.sum():,} to judge"]
     lines += [f"unsure: {_clip(c.name)}: {_clip(c.doubt, 160)}" for c in found if c.doubt and c.type][:SHOWN]
-    lines += [f"unsure: {hint}" for hint in _hints(found, roles, len(values))]
+    lines += [f"unsure: {hint}" for hint in _hints(found, roles, values)]
     size = sum(p.stat().st_size for p in ([place] if place.is_file() else place.rglob("*")))
     if size > PUSHED_BYTES:
         lines.append(
@@ -208,14 +209,17 @@ def _shown(
     return [*lines, "", f"wrote contract.yaml and params.yaml{copied}", "next:   uv run ml validate && uv run ml train"]
 
 
-def _hints(found: list[Column], roles: dict[str, str], rows: int) -> list[str]:
+def _hints(found: list[Column], roles: dict[str, str], values: pd.DataFrame) -> list[str]:
     """What only the user can know: whether rows belong together, or follow one another in time."""
     free = [c for c in found if c.type and c.name not in roles.values()]
-    hints = []
+    rows, hints = len(values), []
     if "id" not in roles:
         hints.append(
             "no column names the rows, so a row is known by its content; --id COLUMN keeps changed rows the same"
         )
+        equal = int(values.duplicated(keep=False).sum())
+        if "group" not in roles and equal >= MANY_EQUAL * rows:
+            hints.append(f"{equal:,} rows equal another one: the same thing twice? then name an id or a --group")
     dates = [c.name for c in free if c.type in ("date", "timestamp")]
     if "time" not in roles and dates:
         hints.append(f"does the model predict what comes after '{_clip(dates[0])}'? then --time {_clip(dates[0])}")

@@ -70,12 +70,14 @@ def measure(
     kept = np.flatnonzero(inputs.columns.isin(ranked[:BOOSTED]))
     small = _small_boosting(left[:, kept], known, right[:, kept], [levels[j] for j in kept], task, seed, p)
     gain, moved = _gain(metric, y[judged], p, small)
-    told = [fold for fold in folds if fold is not None]
+    told, own = [fold for fold in folds if fold is not None], metric.influence(y[judged], p)
     return {
         "metric": metric.name,
         "holdout": metric.value(y[judged], p),
+        "holdout_error": float((own @ own) ** 0.5 / len(judged)),
         "train": metric.value(known, predict(inputs.iloc[seen])),
         "cross_validation": float(np.mean(told)) if told else None,
+        "cross_validation_error": float(np.std(told, ddof=1) / len(told) ** 0.5) if len(told) > 1 else None,
         "small_boosting": metric.value(y[judged], small),
         "small_boosting_gain_low": gain - 1.96 * moved,
         "alone": {column: round(alone[column], 6) for column in strongest},

@@ -46,7 +46,8 @@ def review(comparison: dict[str, Any], baseline: Run, candidate: Run) -> Report:
     blocks.append(Section("How this was judged", [Items(_method(comparison, candidate))]))
     verdict = comparison["verdict"]
     # Too good to be true is good by every metric: the first line must not hide what the checks ask.
-    doubt = ", but ⚠️ see below" if verdict == "better" and _asked(candidate, baseline) else ""
+    asked = _asked(candidate, baseline) if verdict == "better" else _broken(candidate)
+    doubt = ", but ⚠️ see below" if asked else ""
     money_words = _costs(results.get("cost"), currency, percent)
     return Report(f"Model review: {verdict} {SIGNS[verdict]}{doubt}{money_words}", blocks)
 
@@ -61,7 +62,8 @@ def alone(candidate: Run, why: str, baseline: Run | None = None, changes: dict[s
         blocks.append(Items(odd))
     blocks += _changes(changes) if changes else []
     blocks.append(_charts({"this branch": candidate}))
-    return Report(f"Model review: not-comparable {SIGNS['not-comparable']}", blocks)
+    doubt = ", and ⚠️ see below" if _broken(candidate) else ""
+    return Report(f"Model review: not-comparable {SIGNS['not-comparable']}{doubt}", blocks)
 
 
 def failed(step: str, log: str) -> Report:
@@ -175,6 +177,10 @@ def noticed(run: Run, baseline: Run | None = None) -> list[str]:
 def _asked(run: Run, baseline: Run | None) -> list[str]:
     found = run.metrics.get("checks")
     return checks.fired(found, baseline.metrics.get("checks") if baseline else None) if found else []
+
+
+def _broken(run: Run) -> list[str]:
+    return checks.broken(run.metrics["checks"]) if run.metrics.get("checks") else []
 
 
 def _slices(found: dict[str, Any], currency: str) -> tuple[list[Block], list[Block]]:

@@ -1,7 +1,8 @@
 """Which rows train and which judge.
 
-Membership of the holdout is a hash of the row's id, or of its group: new rows never move an old row, so two runs share
-their test rows. With a time column the holdout is what came after a cut-off, which ``ml init`` pins in ``params.yaml``.
+Membership of the holdout is a hash of what names the row (:mod:`identity`), or of its group: new rows never move an old
+row, so two runs share their test rows. With a time column the holdout is what came after a cut-off, which ``ml init``
+pins in ``params.yaml``.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import pandas as pd
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
 
 from .errors import InputError
+from .identity import HASH_KEY, group_codes, names
+from .identity import row_ids as row_ids
 from .odcs import TEMPORAL, SchemaObject
 from .params import Params
 from .rules import naive
 
-HASH_KEY = "holdout-salt{:04d}"  # 16 bytes; changing it would reshuffle every project's holdout
 MANY_GROUPS = 5000  # stratifying more takes longer than the training
 Fold = tuple[np.ndarray, np.ndarray]
 
@@ -45,30 +47,10 @@ class Split:
     cutoff: Any = None
 
 
-def row_ids(table: pd.DataFrame, obj: SchemaObject) -> pd.Series:
-    """Return a text that names each row: its id, or a hash of its content, numbered where equal rows repeat."""
-    if obj.id:
-        return table[obj.id].astype("str").rename("row")
-    content = pd.Series(_content(table), index=table.index)
-    repeat = content.groupby(content, sort=False).cumcount().to_numpy()
-    names = [f"{value:016x}-{number}" for value, number in zip(content.to_numpy(), repeat, strict=True)]
-    return pd.Series(names, dtype="str", index=table.index, name="row")
-
-
-def _content(table: pd.DataFrame) -> np.ndarray:
-    """Hash each row's values; what columns are called, their order and whether gaps are allowed is no content."""
-    total = np.zeros(len(table), dtype=np.uint64)
-    for _, values in table.items():
-        same = values.astype("float64") if pd.api.types.is_numeric_dtype(values.dtype) else values
-        total += pd.util.hash_pandas_object(same, index=False, hash_key=HASH_KEY.format(0)).to_numpy()
-    return pd.util.hash_array(total)
-
-
 def in_holdout(keys: np.ndarray, share: float, salt: int = 0) -> np.ndarray:
-    """Say of each key, a text or a hash, whether it is in the holdout; depends on nothing but key, share and salt."""
-    mixed = keys * np.uint64(2 * salt + 1) if keys.dtype == np.uint64 else keys  # numbers are hashed without the key
+    """Say of each key, a text, whether it is in the holdout; depends on nothing but key, share and salt."""
     # Each text by itself: to look for equal ones first takes longer than to hash them all.
-    hashed = pd.util.hash_array(mixed, hash_key=HASH_KEY.format(salt), categorize=False)
+    hashed = pd.util.hash_array(keys, hash_key=HASH_KEY.format(salt), categorize=False)
     return hashed < np.uint64(share * (2**64 - 1))
 
 
@@ -91,13 +73,10 @@ def plan(table: pd.DataFrame, obj: SchemaObject, params: Params) -> Split:
         shown = f"{cutoff:.15g}" if isinstance(cutoff, float) else f"{cutoff}".removesuffix(" 00:00:00")
         reason += f"; the holdout is what came after {shown}"
     if "group" in method:
-        groups = (
-            table[_needed(obj, "group", method)].convert_dtypes().astype("str")
-        )  # 7 is 7 where others are missing, too
+        groups = names(table[_needed(obj, "group", method)])
         chosen = in_holdout(groups.to_numpy(dtype=object), params.split.holdout, params.split.salt)
     if late is None and chosen is None:
-        keys = table[obj.id].astype("str").to_numpy(dtype=object) if obj.id else _content(table)
-        chosen = in_holdout(keys, params.split.holdout, params.split.salt)
+        chosen = in_holdout(row_ids(table, obj).to_numpy(dtype=object), params.split.holdout, params.split.salt)
     sides = [side for side in (late, chosen) if side is not None]
     holdout, training = np.logical_and.reduce(sides), ~np.logical_or.reduce(sides)
     _two_sides(table[obj.target.name], holdout, training, params)
@@ -185,7 +164,7 @@ def folds_of(training: pd.DataFrame, obj: SchemaObject, method: str, params: Par
 def _folds(training: pd.DataFrame, obj: SchemaObject, method: str, params: Params) -> Iterator[Fold]:
     k, seed = params.split.folds, params.seed
     target = training[obj.target.name].to_numpy()  # type: ignore[union-attr]
-    groups = pd.factorize(training[_needed(obj, "group", method)])[0] if "group" in method else np.zeros(0, int)
+    groups = group_codes(training[_needed(obj, "group", method)]) if "group" in method else np.zeros(0, int)
     if "group" in method and len(np.unique(groups)) < k:
         raise InputError(f"the group column: {len(np.unique(groups))} groups to train on are too few for {k} folds")
     stratify = params.task != "regression" and len(np.unique(groups)) <= MANY_GROUPS

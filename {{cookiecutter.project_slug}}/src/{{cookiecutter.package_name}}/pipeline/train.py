@@ -15,7 +15,22 @@ from sklearn.pipeline import Pipeline
 
 from .. import features as user_features
 from .. import model as user_model
-from . import charts, data, findings, inference, measures, metrics, models, params, plots, runs, search, split, tables
+from . import (
+    charts,
+    data,
+    findings,
+    identity,
+    inference,
+    measures,
+    metrics,
+    models,
+    params,
+    plots,
+    runs,
+    search,
+    split,
+    tables,
+)
 from . import contract as contracts
 from .errors import InputError
 from .odcs import SchemaObject
@@ -194,7 +209,8 @@ def train(root: Path, out: Path, say: Say = say) -> dict[str, Any]:
     }
     predictions = pd.concat(parts, ignore_index=True)
     if group := obj.with_role("group"):  # what a comparison must take for one draw
-        predictions["group"] = predictions["row"].map(table[group.name].astype("str").set_axis(ids))
+        named = identity.names(table[group.name]).mask(table[group.name].isna())
+        predictions["group"] = predictions["row"].map(named.set_axis(ids))
     with runs.whole_or_absent(out) as work:
         runs.write_json(work / "metrics.json", summary)
         predictions.to_parquet(work / "predictions.parquet", index=False)
