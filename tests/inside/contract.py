@@ -8,12 +8,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
+from decimal import Decimal
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -136,6 +138,25 @@ def test_checked_requests_look_to_the_model_as_a_file_does(tmp_path_factory, cas
     read, _ = tables.read(path, obj)
     assert asked.dtypes.to_dict() == read[asked.columns].dtypes.to_dict()
     assert asked.equals(read[list(asked.columns)])
+
+
+STEPS = [0.01, 0.1, 0.05, 0.25, 1e-4, 0.3, 1, 3, 7, 1e3]
+
+
+@given(st.sampled_from(STEPS), st.integers(-(2**46), 2**46))
+def test_every_written_multiple_is_one_and_half_a_step_beside_it_is_none(step, times):
+    """The value as a person writes it, 1234567.89, which is no float."""
+    exact = Decimal(str(step)) * times
+    values = np.array([float(exact), float(exact + Decimal(str(step)) / 2)])
+    assert rules.are_multiples(values, float(step)).tolist() == [True, False]
+    assert [rules.is_multiple(float(v), float(step)) for v in values] == [True, False]
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63), 2**63 - 1), st.floats(1e-300, 1e300))
+def test_what_a_multiple_is_does_not_depend_on_the_engine(value, step):
+    for size in (step, float(max(1, int(min(step, 2**62))))):
+        asked = bool(rules.are_multiples(np.array([value]), size)[0])
+        assert asked == rules.is_multiple(value, size)
 
 
 def test_the_day_after_the_maximum_is_one_too_many(tmp_path):

@@ -10,6 +10,7 @@ import pandas as pd
 from .. import prepare as user
 from . import rules, tables
 from .errors import InputError
+from .files import regular_file
 from .odcs import Contract
 from .params import Params, call
 
@@ -32,7 +33,8 @@ def read_raw(contract: Contract, root: Path) -> tuple[dict[str, pd.DataFrame], l
     raw: dict[str, pd.DataFrame] = {}
     violations: list[rules.Violation] = []
     for obj in contract.raw:
-        raw[obj.name], mistyped = tables.read(root / str(obj.physicalName), obj)
+        path = regular_file(root, str(obj.physicalName), f"contract.yaml: physicalName of '{obj.name}'")
+        raw[obj.name], mistyped = tables.read(path, obj)
         violations += rules.check(raw[obj.name], obj, mistyped)
     return raw, violations
 

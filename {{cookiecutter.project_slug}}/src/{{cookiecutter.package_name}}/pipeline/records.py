@@ -24,7 +24,7 @@ from pydantic_core import PydanticCustomError, from_json
 
 from .errors import Refusal, did_you_mean
 from .odcs import COMPARISON, TEMPORAL, Property, SchemaObject
-from .rules import BOUNDS, COMPARE, PUBLIC, naive
+from .rules import BOUNDS, COMPARE, PUBLIC, is_multiple, naive
 
 SHOWN = 100
 INT64 = (-(2**63), 2**63 - 1)
@@ -87,9 +87,7 @@ def _annotation(prop: Property) -> Any:
     if options.pattern is not None:
         checks.append(_rule("pattern", f"must match {options.pattern}", re.compile(options.pattern).search))
     if (step := options.multipleOf) is not None:
-        checks.append(
-            _rule("multipleOf", f"must be a multiple of {step:g}", lambda v: abs(v / step - round(v / step)) <= 1e-9)
-        )
+        checks.append(_rule("multipleOf", f"must be a multiple of {step:.15g}", partial(is_multiple, step=step)))
     if prop.enum is not None:
         allowed = [a.value for a in prop.enum]
         shown = ", ".join(map(repr, allowed[:20])) + ", …" * (len(allowed) > 20)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import operator
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -124,8 +126,10 @@ def masks(values: pd.Series, prop: Property) -> Iterator[tuple[str, np.ndarray]]
                 shown = f"{bound:.15g}" if isinstance(bound, float) else bound
                 yield f"{name} {shown}", ~COMPARE[sign](values, limit).to_numpy(dtype=bool) & ~missing
         if options.multipleOf is not None:
-            parts = values.to_numpy(dtype="float64") / options.multipleOf
-            yield f"multipleOf {options.multipleOf:g}", ~missing & (np.abs(parts - np.round(parts)) > 1e-9)
+            yield (
+                f"multipleOf {options.multipleOf:.15g}",
+                ~missing & ~are_multiples(values.to_numpy(), options.multipleOf),
+            )
     if options.minLength is not None:
         yield f"minLength {options.minLength}", (values.str.len() < options.minLength).to_numpy(dtype=bool) & ~missing
     if options.maxLength is not None:
@@ -133,6 +137,29 @@ def masks(values: pd.Series, prop: Property) -> Iterator[tuple[str, np.ndarray]]
     if options.pattern is not None:
         hit = values.str.contains(options.pattern, regex=True, na=False).to_numpy(dtype=bool)
         yield f"pattern {options.pattern}", ~hit & ~missing
+
+
+# Of a quotient: a value, a step such as 0.01 and their division are each rounded to the nearest float.
+NEAR, ROUNDED = 1e-9, 2 * sys.float_info.epsilon
+
+
+def are_multiples(values: np.ndarray, step: float) -> np.ndarray:
+    """Which numbers are whole multiples of a step, as far as floats can tell; see ``is_multiple``."""
+    if values.dtype.kind == "i" and step.is_integer() and step < 2**63:
+        return values % int(step) == 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        floats = values.astype("float64")
+        rest = np.fmod(floats, step) if step.is_integer() else floats  # without rounding
+        parts = rest / step
+        return ~(np.abs(parts - np.rint(parts)) > np.maximum(NEAR, ROUNDED * np.abs(parts)))
+
+
+def is_multiple(value: float, step: float) -> bool:
+    """Whether one number is a whole multiple of a step: the same computation for requests."""
+    if type(value) is int and step.is_integer() and step < 2**63:
+        return value % int(step) == 0
+    parts = (math.fmod(value, step) if step.is_integer() else value) / step
+    return math.isinf(parts) or abs(parts - round(parts)) <= max(NEAR, ROUNDED * abs(parts))
 
 
 def naive(bound: Any) -> pd.Timestamp:

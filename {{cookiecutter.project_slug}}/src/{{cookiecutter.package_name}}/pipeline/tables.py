@@ -77,6 +77,8 @@ def parts(path: Path, remedy: str, whole: bool = True) -> list[Path]:
         found = [p for p in found if is_parquet(p) or TEXT_FILE.search(p.name)]
     if not found or not path.exists():
         raise InputError(f"{path}: no such file, or no CSV or Parquet file in it; {remedy}")
+    for special in (p for p in found if not p.is_file()):
+        raise InputError(f"{special}: is a device, pipe or socket; a regular file is expected")
     # In memory, text takes what it takes on disk, Parquet and gz four times that; training holds the table three times.
     need = 3 * sum(p.stat().st_size * (4 if is_parquet(p) or p.suffix == ".gz" else 1) for p in found)
     if whole and need > (there := memory()):
