@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from .console import job_summary as _summary
+from .console import print_any_letter
 from .errors import InputError, unexpected
 
 if TYPE_CHECKING:
@@ -133,8 +135,8 @@ def review(
 
 @app.command()
 def predict(
-    table: Annotated[Path, typer.Argument(help="A CSV or Parquet file shaped like the contract's table.")],
-    out: Annotated[Path, typer.Option(help="Where the predictions go: Parquet, or CSV by its name.")],
+    table: Annotated[Path, typer.Argument(help="A file shaped like the contract's table, or a folder of its parts.")],
+    out: Annotated[Path, typer.Option(help="Where they go: .parquet, .csv, .tsv or .csv.gz, by the name.")],
     run: RunOption = DEFAULT_RUN,
 ) -> None:
     """Score a table, in bounded memory."""
@@ -244,6 +246,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Imports make hundreds of thousands of objects, none of them garbage: looking for some is a tenth of each start.
     gc.set_threshold(10_000)
+    print_any_letter()
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="ml", standalone_mode=False)
     except InputError as error:
@@ -280,14 +283,6 @@ def _finish(out: Path, code: int) -> None:
 
         webbrowser.open((out / "report.html").resolve().as_uri())
     sys.exit(code)
-
-
-def _summary(*lines: str) -> None:
-    """Where CI gives a job summary, what people should see goes there as well."""
-    path = os.environ.get("GITHUB_STEP_SUMMARY")
-    if path:
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

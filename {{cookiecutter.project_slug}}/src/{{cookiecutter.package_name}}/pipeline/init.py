@@ -11,7 +11,7 @@ from typing import Any, get_args
 import pandas as pd
 
 from . import contract as contracts
-from . import drafts, rules, split, tables
+from . import drafts, rules, split, table_files, tables
 from . import params as parameters
 from .errors import InputError
 from .files import read_yaml
@@ -71,9 +71,9 @@ def _look(table: Path) -> tuple[pd.DataFrame, Dialect | None]:
     """Read a table of unknown shape: text as text, numbers and times as the file types them."""
     frames: list[pd.DataFrame] = []
     dialect = Dialect()
-    for number, part in enumerate(tables.parts(table, "name a CSV or Parquet file, or a folder of them")):
-        with tables.readable(part):
-            if tables.is_parquet(part):
+    for number, part in enumerate(table_files.parts(table, "name a CSV or Parquet file, or a folder of them")):
+        with table_files.readable(part):
+            if table_files.is_parquet(part):
                 frames.append(tables.read_parquet(part, integer_object_nulls=True))
             else:
                 own = dialect_of(part)
@@ -83,10 +83,7 @@ def _look(table: Path) -> tuple[pd.DataFrame, Dialect | None]:
                     )
                 dialect = own
                 frames.append(pd.read_csv(part, dtype="str", **_options(own)))
-        if list(frames[-1].columns) != list(frames[0].columns):
-            raise InputError(
-                f"{part}: has other columns than the first file; a folder must hold the parts of one table"
-            )
+        frames[-1] = _in_order(frames[-1], part, frames[0])
     frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
     frame.columns = frame.columns.astype("str")
     if len(frame) < FEWEST_ROWS:
@@ -94,7 +91,17 @@ def _look(table: Path) -> tuple[pd.DataFrame, Dialect | None]:
     if frame.shape[1] < 2:
         raise InputError(f"{table}: has one column; a table needs a target and at least one feature")
     text = frame.select_dtypes(["str"])
-    return frame, None if tables.is_parquet(part) else with_numbers(dialect, text)
+    return frame, None if table_files.is_parquet(part) else with_numbers(dialect, text)
+
+
+def _in_order(frame: pd.DataFrame, part: Path, first: pd.DataFrame) -> pd.DataFrame:
+    """Put the columns of a folder's file into the order of its first file."""
+    other = [str(name) for name in [*frame.columns, *first.columns] if (name in frame) is not (name in first)]
+    if other:
+        where = "which the first file has not" if other[0] in frame else "which the first file has"
+        word = "has a column" if other[0] in frame else "lacks the column"
+        raise InputError(f"{part}: {word} '{other[0][:60]}', {where}; a folder must hold the parts of one table")
+    return frame[list(first.columns)]
 
 
 def _options(dialect: Dialect) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from . import contract, models, rules, tables
 from .errors import InputError
+from .predictions import PredictionsWriter
 from .runs import read_json
 
 
@@ -63,8 +64,8 @@ def predict(table: Path, out: Path, run: Path, chunk: int = tables.CHUNK) -> int
 
     Parameters
     ----------
-    table : CSV or Parquet file shaped like the contract's table; the target may be absent
-    out : where the predictions go, with the id first; Parquet, or CSV when the name ends so
+    table : CSV or Parquet file shaped like the contract's table, or a folder of them; the target may be absent
+    out : where the predictions go, with the id first; its name says in which kind of file
     run : the run whose model predicts
     chunk : rows in memory at a time
 
@@ -77,15 +78,12 @@ def predict(table: Path, out: Path, run: Path, chunk: int = tables.CHUNK) -> int
     InputError
         The table is missing or breaks the contract. Then ``out`` is as it was.
     """
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet
-
     scorer = Scorer(run)
     obj = rules.alone(scorer.contract.table)
     absent = [p.name for p in obj.properties if p.role is not None]
     features = [p.name for p in obj.features]
-    scored, writer, work = 0, None, out.with_name(f".{out.name}.part")
+    scored, work = 0, out.with_name(f".{out.name}.part")
+    writer = PredictionsWriter(out, work)
     try:
         for raw in tables.chunks(table, obj, chunk):
             if raw.empty:
@@ -95,17 +93,13 @@ def predict(table: Path, out: Path, run: Path, chunk: int = tables.CHUNK) -> int
                 where = f"{table}, counting from row {scored + 1:,}"
                 raise InputError(f"{where}: {broken[0]}; see all with 'ml validate {table}'")
             ids = {obj.id: frame[obj.id]} if obj.id in frame else {}
-            part = pd.DataFrame(ids | scorer.score(frame[features]))
-            if writer is None:
-                out.parent.mkdir(parents=True, exist_ok=True)
-                schema = pa.Schema.from_pandas(part, preserve_index=False)
-                writer = (pa.csv.CSVWriter if out.suffix == ".csv" else pa.parquet.ParquetWriter)(work, schema)
-            writer.write_table(pa.Table.from_pandas(part, schema, preserve_index=False))
+            writer.write(pd.DataFrame(ids | scorer.score(frame[features])))
             scored += len(frame)
-        if writer is None:
+        if not scored:
             raise InputError(f"{table}: has no rows")
         writer.close()
         work.replace(out)
     finally:
+        writer.close()
         work.unlink(missing_ok=True)
     return scored

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
 import re
 import sys
@@ -17,6 +16,7 @@ from typing import BinaryIO
 import pandas as pd
 
 from .errors import InputError
+from .table_files import open_bytes
 from .tables import MISSING
 
 SAMPLE_BYTES = 1 << 18
@@ -73,11 +73,6 @@ class Dialect:
         """What differs from a plain CSV; the contract says so and ``tables.csv_options`` reads it."""
         mine = vars(self) | {"missing": list(self.missing)}
         return {key: value for key, value in mine.items() if value and value != getattr(Dialect, key, [])}
-
-
-def open_bytes(path: Path) -> BinaryIO:
-    """Open a file, or what a gz holds."""
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
 def dialect_of(path: Path) -> Dialect:

@@ -14,12 +14,7 @@ date, time   datetime64[us], without a zone (zones become UTC)
 
 from __future__ import annotations
 
-import os
-import re
-import warnings
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +24,10 @@ import pandas as pd
 from .errors import InputError
 from .odcs import NUMERIC, TEMPORAL, Property, SchemaObject
 from .rules import Mistyped
+from .table_files import is_parquet, parts, readable
 
 # What spreadsheets and databases write for "no value". In a text column only the empty field is missing: NA is Namibia.
 MISSING = ["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>"]
-TEXT_FILE = re.compile(r"\.(csv|tsv|tab|txt|dat)(\.gz)?$", re.IGNORECASE)
 CHUNK = 50_000  # rows in memory, where a table is read in parts
 BOOLEANS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
 
@@ -63,63 +58,41 @@ def read(path: str | Path, obj: SchemaObject, optional: Sequence[str] = ()) -> t
     return cast(frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True), obj, str(path), optional)
 
 
-def parts(path: Path, remedy: str, whole: bool = True) -> list[Path]:
-    """Return the files of a table: itself, or those in a folder; ``whole``, when all of it will be in memory.
-
-    Raises
-    ------
-    InputError
-        There is no such file, the folder holds none, or they need more memory than this machine has.
-    """
-    found = [path]
-    if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith((".", "_")))
-        found = [p for p in found if is_parquet(p) or TEXT_FILE.search(p.name)]
-    if not found or not path.exists():
-        raise InputError(f"{path}: no such file, or no CSV or Parquet file in it; {remedy}")
-    for special in (p for p in found if not p.is_file()):
-        raise InputError(f"{special}: is a device, pipe or socket; a regular file is expected")
-    # In memory, text takes what it takes on disk, Parquet and gz four times that; training holds the table three times.
-    need = 3 * sum(p.stat().st_size * (4 if is_parquet(p) or p.suffix == ".gz" else 1) for p in found)
-    if whole and need > (there := memory()):
-        raise InputError(
-            f"{path}: needs about {need / 1e9:.0f} GB of memory and this machine has {there / 1e9:.0f}; leave out "
-            "columns, take a sample of the rows, save as Parquet instead of CSV, or use a larger machine"
-        )
-    return found
-
-
-def memory() -> float:
-    """Return the bytes of memory that this process may use: the machine's, or its container's."""
-    try:
-        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (OSError, ValueError, AttributeError):  # Windows
-        return float("inf")
-    limits = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory/memory.limit_in_bytes"))
-    texts = [limit.read_text(encoding="ascii").strip() for limit in limits if limit.is_file()]
-    return min([machine, *(int(text) for text in texts if text.isdigit())])
-
-
-def is_parquet(path: Path) -> bool:
-    """Whether a file is Parquet, by its name."""
-    return path.suffix in (".parquet", ".pq")
-
-
 def read_parquet(path: Path, **options: bool) -> pd.DataFrame:
     """Read a Parquet file with all its columns: what was an index to pandas is a column to everybody else."""
     return pd.read_parquet(path, engine="pyarrow", to_pandas_kwargs={"ignore_metadata": True, **options})
 
 
 def chunks(path: Path, obj: SchemaObject, rows: int = CHUNK) -> Iterator[pd.DataFrame]:
-    """Yield a file's rows in parts, one at least, to be ``cast``; their memory does not grow with the file.
+    """Yield the rows of a file, or of a folder's files, in parts, one at least, to be ``cast``.
 
-    CSV comes as text, so that a value which is not a number is found and named, wherever in the file it stands.
+    Their memory does not grow with the table. CSV comes as text, so that a value which is not a number is found and
+    named, wherever in the file it stands.
 
     Raises
     ------
     InputError
         The file is missing or unreadable.
     """
+    files = parts(path, f"the contract's '{obj.name}' expects it", whole=False)
+    known = {name for file in files for name in _header(file, obj)} if len(files) > 1 else set()
+    for file in files:
+        for chunk in _chunks_of(file, obj, rows):
+            gone = [p.name for p in obj.properties if p.name in known and p.name not in chunk]
+            # What another file of the folder has is missing here, as in a table of both.
+            yield chunk.reindex(columns=[*chunk, *gone]) if gone else chunk
+
+
+def _header(path: Path, obj: SchemaObject) -> list[str]:
+    import pyarrow.parquet
+
+    with readable(path):
+        if is_parquet(path):
+            return list(pyarrow.parquet.read_schema(path).names)
+        return list(pd.read_csv(path, dtype="str", nrows=0, **csv_options(obj)).columns)
+
+
+def _chunks_of(path: Path, obj: SchemaObject, rows: int) -> Iterator[pd.DataFrame]:
     with readable(path):
         if is_parquet(path):
             reader = _parquet_chunks(path, {p.name for p in obj.properties}, rows)
@@ -154,19 +127,6 @@ def by_frequency(values: pd.Series) -> tuple[np.ndarray, pd.Index]:
     place = np.full(len(levels) + 1, -1)  # whose last entry is what -1 finds
     place[order] = np.arange(len(order))
     return place[codes], pd.Index(levels)[order]
-
-
-@contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Turn what the readers raise into one line that names the file."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a line longer than the header would lose its end
-            yield
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; name a CSV or Parquet file") from None
-    except (OSError, EOFError, ValueError, zlib.error, pd.errors.ParserWarning) as error:
-        raise InputError(f"{path}: cannot be read ({type(error).__name__}: {str(error)[:200]})") from None
 
 
 def cast(

@@ -1,0 +1,62 @@
+"""The file of predictions that ``ml predict`` writes: Parquet, CSV or tab-separated text, by its name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .errors import InputError
+
+TEXT = re.compile(r"\.(csv|tsv|tab)(\.gz)?$", re.IGNORECASE)
+PARQUET = re.compile(r"\.(parquet|pq|parq)$", re.IGNORECASE)
+
+
+class PredictionsWriter:
+    """Writes parts of predictions to ``path``, in the kind that ``name`` asks for. Close it to have a whole file.
+
+    Raises
+    ------
+    InputError
+        The name asks for a kind that is not written here.
+    """
+
+    def __init__(self, name: Path, path: Path) -> None:
+        self.text = TEXT.search(name.name)
+        if name.suffix and not self.text and not PARQUET.search(name.name):
+            raise InputError(f"--out {name}: end the name in .parquet, .csv, .csv.gz or .tsv")
+        self.path = path
+        self.writer: Any = None
+        self.sink: Any = None
+
+    def write(self, part: pd.DataFrame) -> None:
+        """Write some rows; the first ones fix the columns and their types."""
+        import pyarrow as pa
+
+        if self.writer is None:
+            self._open(pa.Schema.from_pandas(part, preserve_index=False))
+        self.writer.write_table(pa.Table.from_pandas(part, self.writer_schema, preserve_index=False))
+
+    def _open(self, schema: Any) -> None:
+        import pyarrow as pa
+        import pyarrow.csv
+        import pyarrow.parquet
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.writer_schema = schema
+        if not self.text:
+            self.writer = pa.parquet.ParquetWriter(self.path, schema)
+            return
+        place = str(self.path)
+        self.sink = pa.CompressedOutputStream(place, "gzip") if self.text[2] else pa.OSFile(place, "wb")
+        delimiter = "," if self.text[1].lower() == "csv" else "\t"
+        self.writer = pa.csv.CSVWriter(self.sink, schema, write_options=pa.csv.WriteOptions(delimiter=delimiter))
+
+    def close(self) -> None:
+        """Finish the file, if there is one."""
+        for opened in (self.writer, self.sink):
+            if opened is not None:
+                opened.close()
+        self.writer = self.sink = None
