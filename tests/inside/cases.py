@@ -194,9 +194,7 @@ def test_a_pointer_of_git_lfs_is_named_with_the_command_that_fetches(root, tmp_p
 
 def test_forty_unique_columns_need_no_thousand_files(tmp_path, monkeypatch):
     made, real = [], streams.tempfile.TemporaryFile
-    monkeypatch.setattr(
-        streams.tempfile, "TemporaryFile", lambda: made.append(1) or real()
-    )
+    monkeypatch.setattr(streams.tempfile, "TemporaryFile", lambda: made.append(1) or real())
     names = [f"k{i}" for i in range(40)]
     columns = [{"name": name, "logicalType": "integer", "unique": True} for name in names]
     document = {
