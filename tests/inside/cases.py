@@ -10,17 +10,20 @@ import importlib
 import io
 import random
 import sys
+from datetime import date
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from adversarial import call
+from hypothesis import given
+from hypothesis import strategies as st
 
 PACKAGE = next(iter(entry_points(group="console_scripts", name="ml"))).value.partition(".")[0]
-cli, contracts, data, params, streams, tables = (
+cli, contracts, data, params, records, streams, tables = (
     importlib.import_module(f"{PACKAGE}.pipeline.{name}")
-    for name in ("cli", "contract", "data", "params", "streams", "tables")
+    for name in ("cli", "contract", "data", "params", "records", "streams", "tables")
 )
 ROWS = 120
 
@@ -259,3 +262,43 @@ def test_no_letter_ends_a_command_whose_output_is_in_a_code_page(root, tmp_path,
         assert "Traceback" not in said[1].decode("utf-8", "replace")
         if command[0] == "init" and not expected:
             assert ("?", "🎈")[not chosen] in said[0].decode(chosen or "utf-8")
+
+
+# ---- dates ---------------------------------------------------------------------------------------------------------
+
+
+def one_column(**property_):
+    """The contract of a table with one column ``d`` and the target."""
+    target = {"name": "y", "logicalType": "integer", "customProperties": [{"property": "role", "value": "target"}]}
+    top = {"apiVersion": "v3.2.0", "kind": "DataContract", "id": "t", "version": "1.0.0", "status": "draft"}
+    return contracts.parse({**top, "schema": [{"name": "t", "properties": [{"name": "d", **property_}, target]}]}).table
+
+
+def of_two_digits(latest):
+    return one_column(
+        logicalType="date",
+        logicalTypeOptions={"format": "dd.MM.yy"},
+        customProperties=[{"property": "latestYear", "value": latest}],
+    )
+
+
+@given(day=st.dates(date(1900, 1, 1), date(2099, 12, 31)), ahead=st.integers(0, 99))
+def test_two_digits_of_a_year_are_read_in_the_hundred_years_of_the_contract(day, ahead):
+    obj = of_two_digits(day.year + ahead)
+    times, bad = tables.to_type(pd.Series([f"{day:%d.%m.%y}", None]), obj.column("d"))
+    assert [times[0].date(), pd.isna(times[1])] == [day, True]
+    assert not bad.any()
+    assert records._time(obj.column("d"), f"{day:%d.%m.%y}").date() == day
+
+
+def test_a_leap_day_that_its_century_lacks_is_refused_by_both_doors():
+    prop = of_two_digits(1950).column("d")  # so 00 is 1900, which had no 29 February
+    assert tables.to_type(pd.Series(["29.02.00"]), prop)[1].all()
+    with pytest.raises(ValueError, match="must be a date"):
+        records._time(prop, "29.02.00")
+
+
+@pytest.mark.parametrize("year", ["2026", 26, True])
+def test_a_latest_year_that_is_none_is_refused(year):
+    with pytest.raises(contracts.InputError, match="latestYear"):
+        of_two_digits(year)

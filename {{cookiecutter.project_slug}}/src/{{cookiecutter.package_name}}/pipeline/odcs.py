@@ -27,6 +27,11 @@ JAVA_DATE = {
 }
 
 
+def century(year: Any, latest: int) -> Any:
+    """Return the year with the same last two digits in the hundred years that end with ``latest``."""
+    return latest - (latest - year) % 100
+
+
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -135,6 +140,22 @@ class Property(Strict):
         """The column's date pattern as ``strptime`` reads it, or None for ISO."""
         letters = re.compile("|".join(sorted(JAVA_DATE, key=len, reverse=True)))
         return letters.sub(lambda m: JAVA_DATE[m[0]], self.logicalTypeOptions.format or "") or None
+
+    @property
+    def latest_year(self) -> int | None:
+        """The last of the hundred years that two-digit years stand for, or None for 1969 to 2068 as in POSIX."""
+        return next((p.value for p in self.customProperties if p.property == "latestYear"), None)
+
+    @model_validator(mode="after")
+    def latest_year_is_a_year(self) -> Property:
+        year, pattern = self.latest_year, self.logicalTypeOptions.format or ""
+        if year is None:
+            return self
+        if "yy" not in pattern or "yyyy" in pattern or self.logicalType not in TEMPORAL:
+            raise ValueError(f"latestYear of column '{self.name}' is for dates with a year of two digits, yy")
+        if type(year) is not int or not 100 <= year <= 9999:
+            raise ValueError(f"latestYear {year!r} of column '{self.name}' is no year of four digits")
+        return self
 
     @model_validator(mode="after")
     def makes_sense(self) -> Property:

@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, from_json
 
 from .errors import Refusal, did_you_mean
-from .odcs import COMPARISON, TEMPORAL, Property, SchemaObject
+from .odcs import COMPARISON, TEMPORAL, Property, SchemaObject, century
 from .rules import BOUNDS, COMPARE, PUBLIC, is_multiple, naive
 
 SHOWN = 100
@@ -120,6 +120,7 @@ def _time(prop: Property, value: Any) -> Any:
         if not isinstance(value, str) or not (form or ISO.fullmatch(value)):
             raise ValueError
         stamp = datetime.strptime(value, form) if form else datetime.fromisoformat(value)
+        stamp = stamp.replace(year=century(stamp.year, prop.latest_year)) if prop.latest_year is not None else stamp
         stamp = stamp.astimezone(UTC).replace(tzinfo=None) if stamp.tzinfo else stamp
         if prop.logicalType == "date" and stamp != datetime(stamp.year, stamp.month, stamp.day):
             raise ValueError

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from .errors import InputError
-from .odcs import NUMERIC, TEMPORAL, Property, SchemaObject
+from .odcs import NUMERIC, TEMPORAL, Property, SchemaObject, century
 from .rules import Mistyped
 from .table_files import is_parquet, parts, readable
 
@@ -182,10 +182,22 @@ def _to_time(values: pd.Series, prop: Property) -> tuple[pd.Series, np.ndarray]:
         return pd.Series(pd.NaT, index=values.index, dtype="datetime64[us]"), values.notna().to_numpy()
     times = pd.to_datetime(values, format=prop.date_format or "ISO8601", errors="coerce", utc=True)
     times = times.dt.tz_localize(None).dt.as_unit("us")
+    if prop.latest_year is not None:
+        times = in_century(times, prop.latest_year)
     bad = times.isna() & values.notna()
     if prop.logicalType == "date":
         bad |= times.notna() & (times != times.dt.normalize())
     return times.mask(bad), bad.to_numpy()
+
+
+def in_century(times: pd.Series, latest: int) -> pd.Series:
+    """Put times whose years had two digits into the hundred years that end with ``latest``."""
+    months = times.to_numpy().astype("datetime64[M]")
+    years = times.dt.year.to_numpy(dtype="float64", na_value=np.nan)
+    shift = np.nan_to_num(century(years, latest) - years).astype("int64")
+    moved = (months + 12 * shift) + (times.to_numpy() - months)
+    # 29 February 2000 has none in 1900.
+    return pd.Series(moved, index=times.index).where(lambda t: t.dt.day == times.dt.day).dt.as_unit("us")
 
 
 def _numbers(values: pd.Series) -> pd.Series:
