@@ -292,10 +292,17 @@ def test_what_cannot_be_compared_says_why(tmp_path):
     old, new = a_run(tmp_path / "a", logistic(z), y), a_run(tmp_path / "b", logistic(z), y)
     (new.path / "metrics.json").write_text(json.dumps({"task": "regression", "classes": [], "threshold": None}))
     found = compare.compare(old, runs.Run(new.path))
-    assert (found["verdict"], found["passed"]) == ("not-comparable", True)
+    assert (found["verdict"], found["passed"]) == ("not-comparable", False)
     assert "task changed from binary to regression" in found["reason"]
     apart = a_run(tmp_path / "c", logistic(z), y, ids=np.asarray([f"d{i}" for i in range(100)]))
-    assert "share 0 holdout rows" in compare.compare(old, apart)["reason"]
+    found = compare.compare(old, apart)
+    assert not found["passed"] and "share 0 holdout rows" in found["reason"]
+    lenient = a_run(
+        *(tmp_path / "d", logistic(z), y),
+        ids=np.asarray([f"d{i}" for i in range(100)]),
+        review={"not_comparable": "pass"},
+    )
+    assert compare.compare(old, lenient)["passed"]
 
 
 def test_an_unclear_review_says_how_many_rows_it_would_take(tmp_path):

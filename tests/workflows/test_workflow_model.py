@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from acting import GitHub, Outcome, Pull, git
 
 from workflows.conftest import drop_features, replace, write
@@ -107,9 +108,19 @@ def test_a_base_that_does_not_train_is_said_so(hub: GitHub) -> None:
     good = (hub.work / "params.yaml").read_text(encoding="utf-8")
     hub.commit("main", lambda tree: replace(tree / "params.yaml", {"max_iter": "max_itre"}))
     pull = change(hub, write("params.yaml", good))
-    comment = reviewed(hub, pull, "success")
-    assert "could not be trained" in comment
-    assert "unknown key" in comment
+    comment = reviewed(hub, pull, "failure")
+    assert comment.startswith("## Model review: not-comparable ❌")
+    assert "could not be trained: params.yaml: unknown key" in comment.replace("\\", "")
+    assert "a person has to decide" in comment
+
+
+def test_params_may_let_pass_what_cannot_be_compared(hub: GitHub) -> None:
+    good = (hub.work / "params.yaml").read_text(encoding="utf-8")
+    hub.commit("main", lambda tree: replace(tree / "params.yaml", {"max_iter": "max_itre"}))
+    lenient = yaml.safe_dump(yaml.safe_load(good) | {"review": {"not_comparable": "pass"}})
+    comment = reviewed(hub, change(hub, write("params.yaml", lenient)), "success")
+    assert comment.startswith("## Model review: not-comparable ⚪")
+    assert "It passes all the same" in comment
 
 
 def test_the_first_pull_request_ever_is_shown_alone(hub: GitHub) -> None:

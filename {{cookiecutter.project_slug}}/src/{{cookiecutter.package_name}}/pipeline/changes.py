@@ -97,10 +97,13 @@ def _code(old: dict[str, Any], new: dict[str, Any], root: Path) -> list[dict[str
     found: dict[str, dict[str, Any]] = {}
     # The candidate is the working tree, unless a later commit is checked out by now.
     until = [] if new["commit"] == git(root, "rev-parse", "HEAD") else [new["commit"]]
-    told = git(root, "diff", "--numstat", old["commit"], *until, "--") if old["commit"] and new["commit"] else None
-    for line in (told or "").splitlines():
-        plus, minus, name = line.split("\t", 2)
-        found[name] = {"file": name, "plus": plus, "minus": minus}
+    # Names as they are, from this folder on: the project may be a part of a larger repository.
+    how = ("diff", "--numstat", "-z", "--no-renames", "--relative")
+    told = git(root, *how, old["commit"], *until, "--", ".") if old["commit"] and new["commit"] else None
+    for line in (told or "").split("\0"):
+        if line.strip():
+            plus, minus, name = line.strip("\n").split("\t", 2)
+            found[name] = {"file": name, "plus": plus, "minus": minus}
     before, after = old.get("code", {}), new.get("code", {})
     for change in _differing(before, after):
         found.setdefault(change["key"], {"file": change["key"], "plus": "–", "minus": "–"})

@@ -46,9 +46,11 @@ def fired(found: dict[str, Any], before: dict[str, Any] | None = None) -> list[s
 
 def broken(found: dict[str, Any]) -> list[str]:
     """Say what can hardly be but an error of method: a model far worse than guessing, or than its own folds."""
+    if "holdout_error" not in found:  # a run of an older version
+        return []
     name, scale = ("R²", 1) if found["metric"] == "r2" else ("ROC AUC", 2)
     score, cv = found["holdout"], found["cross_validation"]
-    skill, error = skill_of(score, found["metric"]), scale * found.get("holdout_error", 0.0)
+    skill, error = skill_of(score, found["metric"]), scale * found["holdout_error"]
     remedy = "Do equal rows, a group or the time tie both sides of the split together? Mend it before trusting this."
     if error and skill < -FAR and skill + SURE * error < 0:
         guess = "0" if scale == 1 else "0.5"

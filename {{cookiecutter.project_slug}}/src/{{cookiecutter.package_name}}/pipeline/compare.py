@@ -16,6 +16,12 @@ from .metrics import Metric
 from .runs import Run
 from .thresholds import best_threshold, draw_thresholds
 
+DECISION = {
+    True: "It passes all the same, as 'review.not_comparable' in params.yaml says.",
+    False: "So nothing says whether this branch's model is worse than main's: a person has to decide. Mend the cause "
+    "and review again, or let the branch pass with 'not_comparable: pass' under 'review' in params.yaml.",
+}
+
 
 def compare(baseline: Run, candidate: Run) -> dict[str, Any]:
     """Compare two runs on the holdout rows that both predicted.
@@ -42,7 +48,7 @@ def compare(baseline: Run, candidate: Run) -> dict[str, Any]:
     chosen = params.load(candidate.path / "params.yaml")
     why = _not_comparable(baseline, candidate)
     if why:
-        return {"verdict": "not-comparable", "passed": True, "reason": why, "metrics": {}, "rows": {"compared": 0}}
+        return undecided(candidate, why)
     left, right = _holdout(baseline), _holdout(candidate)
     shared = left.index.intersection(right.index).sort_values()
     same_target = (left.loc[shared, "target"] == right.loc[shared, "target"]).to_numpy()
@@ -55,7 +61,9 @@ def compare(baseline: Run, candidate: Run) -> dict[str, Any]:
     }
     if len(rows) < 2 or left.loc[rows, "target"].nunique() < 2:
         why = f"the two runs share {len(rows)} holdout rows with the same target; a comparison needs more"
-        return {"verdict": "not-comparable", "passed": True, "reason": why, "metrics": {}, "rows": rows_note}
+        named = contracts.load(candidate.path / "contract.yaml").table.id
+        unnamed = ". Rows are known by their content, since no column has the role id" if named is None else ""
+        return undecided(candidate, why + unnamed, rows_note)
 
     y, old, new = _target(candidate, right.loc[rows]), _side(baseline, rows), _side(candidate, rows)
     costs_changed = params.load(baseline.path / "params.yaml").costs != chosen.costs
@@ -86,6 +94,18 @@ def compare(baseline: Run, candidate: Run) -> dict[str, Any]:
         "method": "paired on the same rows; noise of rows and of training; Holm's correction over the gated metrics",
         "confidence": chosen.review.confidence,
         "currency": chosen.costs.currency if chosen.costs else None,
+    }
+
+
+def undecided(candidate: Run, why: str, rows: dict[str, int] | None = None) -> dict[str, Any]:
+    """Return the comparison of runs that cannot be compared; params.yaml says whether that passes."""
+    chosen = params.load(candidate.path / "params.yaml")
+    return {
+        "verdict": "not-comparable",
+        "passed": chosen.review.not_comparable == "pass",
+        "reason": why,
+        "metrics": {},
+        "rows": rows or {"compared": 0},
     }
 
 

@@ -66,10 +66,15 @@ class Costs(Strict):
 
 
 class Review(Strict):
-    """How sure a review wants to be."""
+    """How sure a review wants to be, and what becomes of a branch that nothing can be compared with.
+
+    ``not_comparable: fail`` leaves to a person what no comparison decides: a base that cannot be trained, other rows,
+    another target. Only where the base has no model yet, nothing is to be decided.
+    """
 
     seeds: int = Field(3, ge=1, le=50)
     confidence: float = Field(0.95, gt=0.5, lt=1)
+    not_comparable: Literal["fail", "pass"] = "fail"
 
 
 class Gate(Strict):

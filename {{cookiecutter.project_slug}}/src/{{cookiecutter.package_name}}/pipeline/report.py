@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 
 from . import charts, checks, metrics, params
 from .blocks import Block, Code, Items, Report, Section, Table, Text, interval, money, number
+from .compare import DECISION
 from .runs import Run
 
 SIGNS = {"better": "✅", "same": "✅", "worse": "❌", "unclear": "❔", "not-comparable": "⚪"}
@@ -20,8 +22,9 @@ METRICS = "lrrll"
 def review(comparison: dict[str, Any], baseline: Run, candidate: Run) -> Report:
     """Lay out the comparison of two runs; ``comparison["changes"]`` says what changed between them."""
     changes = comparison["changes"]
+    notes = [f"⚠️ {note}" for note in comparison.get("notes", [])]
     if not comparison["metrics"]:
-        return alone(candidate, comparison["reason"], baseline, changes)
+        return alone(candidate, comparison["reason"], comparison["passed"], baseline, changes, notes)
     results, currency = comparison["metrics"], comparison["currency"] or ""
     percent = f"{100 * comparison['confidence']:g} %"
     sides_named = [f"main {_commit(baseline)}", f"this branch {_commit(candidate)}"]
@@ -32,38 +35,48 @@ def review(comparison: dict[str, Any], baseline: Run, candidate: Run) -> Report:
         Table("Metrics that decide", METRICS, head, [_row(n, r, currency) for n, r in decisive.items()]),
         Text(f"{comparison['reason'][:1].upper()}{comparison['reason'][1:]}. {_detectable(decisive, currency)}"),
     ]
-    odd = noticed(candidate, baseline)
+    odd = [*notes, *noticed(candidate, baseline)]
     if odd:
         blocks.append(Items(odd))
     blocks.append(Text(_standing(comparison, candidate, changes)))
     at_once, folded = _slices(comparison["slices"], currency)
-    blocks += [*at_once, Text(_summary(changes)), *folded]
+    blocks += [*at_once, *([Text(_summary(changes))] if changes else []), *folded]
     if other:
         rows = [_row(name, r, currency) for name, r in other.items()]
         blocks.append(Section("Other metrics", [Table("Other metrics", METRICS, [*head[:4], "verdict"], rows)]))
-    blocks += _changes(changes)
+    blocks += _changes(changes) if changes else []
     blocks.append(_charts({"main": baseline, "this branch": candidate}))
     blocks.append(Section("How this was judged", [Items(_method(comparison, candidate))]))
     verdict = comparison["verdict"]
     # Too good to be true is good by every metric: the first line must not hide what the checks ask.
-    asked = _asked(candidate, baseline) if verdict == "better" else _broken(candidate)
+    asked = _asked(candidate, baseline) if verdict == "better" else checks.broken(candidate.metrics.get("checks", {}))
     doubt = ", but ⚠️ see below" if asked else ""
     money_words = _costs(results.get("cost"), currency, percent)
     return Report(f"Model review: {verdict} {SIGNS[verdict]}{doubt}{money_words}", blocks)
 
 
-def alone(candidate: Run, why: str, baseline: Run | None = None, changes: dict[str, Any] | None = None) -> Report:
-    """Lay out a run that has nothing to be compared with."""
+def alone(
+    candidate: Run,
+    why: str,
+    passed: bool | None = None,
+    baseline: Run | None = None,
+    changes: dict[str, Any] | None = None,
+    notes: Sequence[str] = (),
+) -> Report:
+    """Lay out a run that nothing was compared with, and why; ``passed`` is None where nobody has to decide anything."""
     found = candidate.metrics
     blocks: list[Block] = [Text(f"{why[:1].upper()}{why[1:].rstrip('.')}."), measured(candidate)]
+    if passed is not None:
+        blocks.insert(1, Text(DECISION[passed]))
     blocks.append(Text(f"{found['rows']['train']:,} rows to train on, {found['rows']['holdout']:,} to judge."))
-    odd = noticed(candidate, baseline)
+    odd = [*notes, *noticed(candidate, baseline)]
     if odd:
         blocks.append(Items(odd))
     blocks += _changes(changes) if changes else []
     blocks.append(_charts({"this branch": candidate}))
-    doubt = ", and ⚠️ see below" if _broken(candidate) else ""
-    return Report(f"Model review: not-comparable {SIGNS['not-comparable']}{doubt}", blocks)
+    doubt = ", and ⚠️ see below" if checks.broken(candidate.metrics.get("checks", {})) else ""
+    sign = GATES["fail"] if passed is False else SIGNS["not-comparable"]
+    return Report(f"Model review: not-comparable {sign}{doubt}", blocks)
 
 
 def failed(step: str, log: str) -> Report:
@@ -134,11 +147,12 @@ def _commit(run: Run) -> str:
     return str(run.manifest.get("head") or run.manifest["commit"] or "")[:7] + edited
 
 
-def _standing(comparison: dict[str, Any], candidate: Run, changes: dict[str, Any]) -> str:
+def _standing(comparison: dict[str, Any], candidate: Run, changes: dict[str, Any] | None) -> str:
     rows, trained = comparison["rows"], candidate.metrics["rows"]
     columns = len(candidate.holdout.columns) - 1
-    text = f"Data contract ✅ {sum(trained.values()):,} rows, {columns} feature columns; contract.yaml: "
-    text += f"{_contract(changes['contract'])}. Compared on {rows['compared']:,} rows that both kept from training."
+    text = f"Data contract ✅ {sum(trained.values()):,} rows, {columns} feature columns"
+    text += f"; contract.yaml: {_contract(changes['contract'])}" if changes else ""
+    text += f". Compared on {rows['compared']:,} rows that both kept from training."
     moved = {
         "only_baseline": "only main has",
         "only_candidate": "only this branch has",
@@ -177,10 +191,6 @@ def noticed(run: Run, baseline: Run | None = None) -> list[str]:
 def _asked(run: Run, baseline: Run | None) -> list[str]:
     found = run.metrics.get("checks")
     return checks.fired(found, baseline.metrics.get("checks") if baseline else None) if found else []
-
-
-def _broken(run: Run) -> list[str]:
-    return checks.broken(run.metrics["checks"]) if run.metrics.get("checks") else []
 
 
 def _slices(found: dict[str, Any], currency: str) -> tuple[list[Block], list[Block]]:

@@ -7,19 +7,43 @@ last lines, not in silence.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from . import html, markdown, plots
+from . import environment, html, markdown, plots
 from .blocks import Report
-from .errors import InputError
-from .runs import Run, git, say, sha256, write_json
+from .errors import InputError, unexpected
+from .runs import SCHEMA, Run, git, say, sha256, write_json
+
+UV_SAYS = re.compile(r"(error|fatal|Caused by):|[×├╰]─?▶?")
+
+
+class NoBaselineError(Exception):
+    """The base cannot be trained; the message says why, after the words 'the base'."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """The base's run, or why there is none.
+
+    Attributes
+    ----------
+    first : there is none because nothing was there before, which needs nobody's decision
+    notes : what a reviewer has to know of how the run was made
+    """
+
+    run: Run | None
+    why: str = ""
+    first: bool = False
+    notes: Sequence[str] = ()
 
 
 def review(root: Path, base: str, out: Path, cached: Path | None = None) -> int:
@@ -34,14 +58,15 @@ def review(root: Path, base: str, out: Path, cached: Path | None = None) -> int:
 
     Returns
     -------
-    0 when every gate passes, 1 when one fails or the candidate could not be trained.
+    0 when every gate passes, 1 when one fails, the candidate could not be trained, or nothing can be compared and
+    params.yaml does not let that pass.
     """
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     here = [sys.executable, "-m", f"{__package__}.cli"]
     say("ml train")
     with ThreadPoolExecutor() as threads:
-        training = threads.submit(run, [*here, "train", "--out", str(out.resolve() / "candidate")], root)
+        training = threads.submit(run_step, [*here, "train", "--out", str(out.resolve() / "candidate")], root)
         # Seconds of imports, while the training's process imports much the same on another core.
         import matplotlib.figure  # noqa: F401
 
@@ -50,32 +75,64 @@ def review(root: Path, base: str, out: Path, cached: Path | None = None) -> int:
         code, log = training.result()
     if code:
         # It checks the data itself. Where that is what failed, `ml validate` says no more than that.
-        checked, said = run([*here, "validate"], root)
+        checked, said = run_step([*here, "validate"], root)
         publish(report.failed("ml validate", said) if checked else report.failed("ml train", log), out)
         return 1
     candidate = Run(out / "candidate")
-    baseline, why = _baseline(root, base, out / "baseline", cached)
-    if baseline is None:
-        publish(report.alone(candidate, why), out)
-        return 0
-    return 0 if write(baseline, candidate, out, root) else 1
+    found = _baseline(root, base, out / "baseline", cached)
+    if found.run is None:
+        return 0 if _alone(candidate, found, out) else 1
+    return 0 if write(found.run, candidate, out, root, found.notes) else 1
 
 
-def write(baseline: Run, candidate: Run, out: Path, root: Path) -> bool:
+def write(baseline: Run, candidate: Run, out: Path, root: Path, notes: Sequence[str] = ()) -> bool:
     """Compare two runs, write ``comparison.json`` and the report, and say whether every gate passes.
 
-    ``root`` is the project: its git knows which files changed.
+    What cannot be compared, for whatever reason, ends in a report that says so.
+
+    Parameters
+    ----------
+    root : the project: its git knows which files changed
+    notes : what a reviewer has to know of how the baseline was made
     """
     # Loads the project's own code, which the steps before have run: what is broken there is reported, not raised here.
-    from . import changes, report
-    from .compare import compare
+    from . import changes, compare, report
 
-    found = compare(baseline, candidate)
-    found["changes"] = changes.between(baseline, candidate, root)
+    try:
+        found = compare.compare(baseline, candidate)
+    except Exception as error:
+        found = compare.undecided(candidate, f"the two runs cannot be compared: {_told(error)}")
+    try:
+        found["changes"] = changes.between(baseline, candidate, root)
+    except Exception as error:
+        found["changes"] = None
+        notes = [*notes, f"What changed beside the numbers cannot be told: {_told(error)}."]
+    if baseline.schema != candidate.schema:
+        notes = [*notes, "Main's run was written by another version of the pipeline."]
+    found["notes"] = list(notes)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "comparison.json", found)
-    publish(report.review(found, baseline, candidate), out)
+    try:
+        publish(report.review(found, baseline, candidate), out)
+    except Exception as error:
+        publish(report.failed("the report", _told(error)), out)
+        return False
     return bool(found["passed"])
+
+
+def _alone(candidate: Run, found: Base, out: Path) -> bool:
+    """Report a candidate that has nothing to be compared with; say whether it passes."""
+    from . import compare, report
+
+    comparison = compare.undecided(candidate, found.why)
+    comparison["passed"] |= found.first
+    write_json(out / "comparison.json", comparison)
+    publish(report.alone(candidate, found.why, None if found.first else comparison["passed"]), out)
+    return bool(comparison["passed"])
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, InputError) else unexpected(error)
 
 
 def publish(content: Report, out: Path) -> None:
@@ -85,7 +142,7 @@ def publish(content: Report, out: Path) -> None:
     plots.draw(out / "plots", content.charts)
 
 
-def run(command: list[str], folder: Path, **environment: str) -> tuple[int, str]:
+def run_step(command: list[str], folder: Path, **environment: str) -> tuple[int, str]:
     """Run a step; return its exit status and everything that it printed."""
     done = subprocess.run(
         command,
@@ -100,46 +157,120 @@ def run(command: list[str], folder: Path, **environment: str) -> tuple[int, str]
     return done.returncode, done.stdout
 
 
-def _baseline(root: Path, base: str, out: Path, cached: Path | None) -> tuple[Run | None, str]:
-    if cached and cached.is_dir():
-        try:
-            shutil.copytree(cached, out)
-            return Run(out), ""
-        except InputError:
-            shutil.rmtree(out)  # half a cache is no cache: train it
-    commit = git(root, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}")
+def _baseline(root: Path, base: str, out: Path, cached: Path | None) -> Base:
+    commit = _commit(root, base)
+    if run := _kept(cached, commit, out):
+        return Base(run, notes=_environment(run, root, commit))
     if not commit:
-        return None, f"There is no commit '{base}' to compare with: this is the candidate alone."
+        return Base(None, f"there is no commit '{base}' to compare with{_other_names(root)}")
     say(f"ml train at {commit[:7]}")
-    with _worktree(root, commit) as tree:
-        if not (tree / "params.yaml").is_file():
-            return None, f"Commit {commit[:7]} has no model yet: this is the candidate alone."
-        command, environment = _trainer(root, tree)
-        code, log = run([*command, "train", "--out", str(out.resolve())], tree, **environment)
-    if code:
-        last = next((line for line in reversed(log.splitlines()) if line.strip()), "it printed nothing")
-        return None, f"Commit {commit[:7]} could not be trained ({last.strip()}): this is the candidate alone."
-    return Run(out), ""
+    try:
+        with _worktree(root, commit) as top:
+            tree = top / (git(root, "rev-parse", "--show-prefix") or "")
+            if not any((tree / name).is_file() for name in ("params.yaml", "contract.yaml")):
+                return _without_model(top, tree, root, commit)
+            command, environment, notes = _trainer(root, tree)
+            code, log = run_step([*command, "train", "--out", str(out.resolve())], tree, **environment)
+        if code:
+            raise NoBaselineError(f"could not be trained: {_cause(log)}")
+        run = Run(out)
+    except (NoBaselineError, InputError) as error:
+        return Base(None, f"commit {commit[:7]}, the base, {error}")
+    return Base(run, notes=[*notes, *_environment(run, root, commit)])
+
+
+def _commit(root: Path, base: str) -> str | None:
+    """The commit of a name; a branch that was fetched and never checked out has its name at origin."""
+    names = [] if base.startswith("-") else [base, f"refs/remotes/origin/{base}"]
+    found = (git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") for name in names)
+    return next((commit for commit in found if commit), None)
+
+
+def _other_names(root: Path) -> str:
+    told = git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/remotes/origin")
+    if told is None:
+        return ": this folder is in no git repository that can be read"
+    names = [name for name in told.splitlines() if name not in ("origin", "origin/HEAD")]
+    return f"; name one with --base, such as {', '.join(names[:5])}" if names else ": nothing is committed yet"
+
+
+def _kept(cached: Path | None, commit: str | None, out: Path) -> Run | None:
+    """The run that a cache had, if it is whole, of the base commit, and of this version of the pipeline."""
+    if cached is None or not cached.is_dir():
+        return None
+    try:
+        found = Run(cached)
+        if found.schema != SCHEMA or (commit and found.manifest["commit"] != commit):
+            return None
+    except (InputError, KeyError):
+        return None  # half a cache is no cache: train it
+    shutil.copytree(cached, out)
+    return Run(out)
+
+
+def _without_model(top: Path, tree: Path, root: Path, commit: str) -> Base:
+    """A commit without a model here; a project that was elsewhere and is gone there was moved, and has one."""
+    here = root.resolve()
+    for _ in tree.relative_to(top).parts:
+        here = here.parent
+    projects = [path.parent.relative_to(top) for path in sorted(top.rglob("contract.yaml"))]
+    moved = [place for place in projects if not (here / place / "contract.yaml").is_file()]
+    if moved:
+        where = moved[0].as_posix() if moved[0].parts else "the repository's top folder"
+        return Base(None, f"commit {commit[:7]}, the base, has its model in {where}, which this branch has moved")
+    return Base(None, f"commit {commit[:7]} has no model yet: this is the candidate alone", first=True)
+
+
+def _environment(run: Run, root: Path, commit: str | None) -> list[str]:
+    """Say where the base was trained with other libraries than its lock names."""
+    lock = git(root, "show", f"{commit}:./uv.lock") if commit else None
+    other = environment.differing(lock, run.manifest.get("packages", {})) if lock else []
+    if not other:
+        return []
+    more = f" and {len(other) - environment.SHOWN} more" if len(other) > environment.SHOWN else ""
+    shown = ", ".join(other[: environment.SHOWN])
+    return [f"Main was trained in another environment than its uv.lock: {shown}{more}."]
+
+
+def _cause(log: str) -> str:
+    """The sentence of a step's output that says what went wrong."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    said = [line.removeprefix("ml: ") for line in lines if line.startswith("ml: ")]
+    if said:
+        return said[0] + (f" (and {len(said) - 1} more)" if len(said) > 1 else "")
+    uv = [line[len(found[0]) :].strip() for line in lines if (found := UV_SAYS.match(line))]
+    return ": ".join(uv)[:400] if uv else lines[-1][:400] if lines else "it printed nothing"
 
 
 @contextmanager
 def _worktree(root: Path, commit: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="ml-baseline-") as folder:
         tree = Path(folder) / "tree"
-        if git(root, "worktree", "add", "--detach", str(tree), commit) is None:
-            raise InputError(f"git worktree add {commit[:7]} failed in {root}; is this a git repository?")
+        code, log = run_step(["git", "worktree", "add", "--detach", str(tree), commit], root)
+        if code:
+            raise NoBaselineError(f"could not be checked out: {_cause(log)}")
         try:
             yield tree
         finally:
             git(root, "worktree", "remove", "--force", str(tree))
 
 
-def _trainer(root: Path, tree: Path) -> tuple[list[str], dict[str, str]]:
+def _trainer(root: Path, tree: Path) -> tuple[list[str], dict[str, str], list[str]]:
     """The commit's own lock makes its environment; with the same lock, this environment is that one already."""
-    same = all(sha256(root / name) == sha256(tree / name) for name in ("uv.lock", "pyproject.toml"))
-    if same or not shutil.which("uv") or not (tree / "uv.lock").is_file():
-        package = next((tree / "src").iterdir()).name
-        return [sys.executable, "-m", f"{package}.pipeline.cli"], {"PYTHONPATH": str(tree / "src")}
+    locks = [sha256(place / "uv.lock") for place in (root, tree)]
+    if locks[0] == locks[1] or locks[1] is None:
+        module = environment.command_module(tree)
+        if module is None:
+            raise NoBaselineError("could not be trained: its pyproject.toml declares no command 'ml'")
+        note = "The base has no uv.lock: it was trained with the libraries that are installed here."
+        return [sys.executable, "-m", module], {"PYTHONPATH": str(tree / "src")}, [note] * (locks[0] != locks[1])
+    if not shutil.which("uv"):
+        raise NoBaselineError(
+            "could not be trained: it has another uv.lock, and without uv its environment is not made"
+        )
     # Not this environment: uv makes one inside the worktree, which goes with it.
     own = {"VIRTUAL_ENV": "", "UV_PROJECT_ENVIRONMENT": str(tree / ".venv")}
-    return ["uv", "run", "--locked", "--no-default-groups", "ml"], own
+    code, log = run_step(["uv", "sync", "--locked", "--no-default-groups"], tree, **own)
+    if code:
+        raise NoBaselineError(f"could not be trained: its environment cannot be made from its uv.lock: {_cause(log)}")
+    return ["uv", "run", "--no-sync", "ml"], own, []

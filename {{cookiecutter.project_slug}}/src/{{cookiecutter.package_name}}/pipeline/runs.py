@@ -21,6 +21,7 @@ import pandas as pd
 from .errors import InputError
 
 LIBRARIES = ("scikit-learn", "pandas", "numpy", "scipy", "skrub", "skops", "pyarrow")
+SCHEMA = 2  # of a run's files; another number where a comparison or a command could misread older ones
 SOURCES = ("src/**/*.py", "pyproject.toml")
 FILES = ("metrics.json", "predictions.parquet", "holdout.parquet", "model.skops", "manifest.json")
 
@@ -43,6 +44,11 @@ class Run:
     @cached_property
     def manifest(self) -> dict[str, Any]:
         return read_json(self.path / "manifest.json")
+
+    @property
+    def schema(self) -> int:
+        """The version of the run's files; runs from before there were versions have 1."""
+        return int(self.manifest.get("schema", 1))
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -143,7 +149,9 @@ def sha256(path: Path) -> str | None:
 def git(root: Path, *arguments: str) -> str | None:
     """Return what git prints, or None outside a repository or without git."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, encoding="utf-8", errors="replace", check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
@@ -174,10 +182,11 @@ def provenance(root: Path, data: list[str]) -> dict[str, Any]:
     packages = _packages()
     sources = sorted(path for pattern in SOURCES for path in root.glob(pattern))
     return {
+        "schema": SCHEMA,
         "commit": git(root, "rev-parse", "HEAD"),
         "head": _head(root),
         "commit_time": git(root, "show", "--no-patch", "--format=%ct", "HEAD"),
-        "uncommitted_changes": bool(git(root, "status", "--porcelain", "--untracked-files=no")),
+        "uncommitted_changes": bool(git(root, "status", "--porcelain", "--untracked-files=no", "--", ".")),
         "data": {name: sha256(root / name) for name in data},
         "contract": sha256(root / "contract.yaml"),
         "params": sha256(root / "params.yaml"),
