@@ -55,6 +55,7 @@ PARAMS = {
     "Review": {
         "seeds": "Trainings a side: their mean is compared, and their noise counted.",
         "confidence": "Of the intervals.",
+        "not_comparable": "What becomes of a branch that cannot be compared: a person decides, or it passes.",
     },
     "Drift": {
         "distance": "From here on a difference matters; 0 is alike, 1 has nothing in common.",
