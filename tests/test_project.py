@@ -98,35 +98,6 @@ def test_a_comparison_fits_nothing_and_imports_no_scikit_learn(trained: Project)
     assert imported(trained, {"sklearn", "skrub", "skops", "scipy.stats"}, *command).splitlines()[-1] == "set()"
 
 
-ELEMENTWISE = """
-import sys
-from pathlib import Path
-import numpy as np
-from scipy import special
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
-from PACKAGE.pipeline import models
-
-x, y, file = np.linspace(0, 1, 40).reshape(20, 2), np.arange(20) % 2, Path(sys.argv[1])
-for function in (np.log1p, special.expit):
-    fitted = make_pipeline(FunctionTransformer(function), LogisticRegression()).fit(x, y)
-    models.save(fitted, file)
-    assert np.array_equal(models.load(file).predict_proba(x), fitted.predict_proba(x)), function
-try:
-    models.save(make_pipeline(FunctionTransformer(np.savetxt), LogisticRegression()), file)
-except models.InputError as error:
-    print(error)
-"""
-
-
-def test_a_model_may_hold_elementwise_functions_and_no_others(project: Project, tmp_path: Path):
-    script = ELEMENTWISE.replace("PACKAGE", project.package.name)
-    done = project.run("python", "-c", script, str(tmp_path / "model.skops"))
-    assert_passes(done)
-    assert "savetxt, which this project does not trust" in done.stdout
-
-
 def test_the_readme_names_only_commands_that_exist(project: Project):
     known = set(re.findall(r"^\W*([a-z]+) ", project.run("ml", "--help", TERM="dumb", COLUMNS="100").stdout, re.M))
     named = set(re.findall(r"\bml ([a-z]+)", (project.root / "README.md").read_text(encoding="utf-8")))

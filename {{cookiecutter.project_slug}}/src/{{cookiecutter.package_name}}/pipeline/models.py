@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import importlib
 import io
-import re
+import json
+import sys
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from . import model_contents, model_trust
 from .errors import InputError
 
-# What a model file may name: classes of the libraries of the lock and elementwise functions such as scipy's expit (not
-# other functions, which may run what they are given), the few functions that skrub and scikit-learn keep in fitted
-# models, and this package's own code.
-CLASSES_OF = ("sklearn", "numpy", "scipy", "pandas", "skrub", "datetime", "collections")
-BOOSTERS = ("lightgbm", "xgboost", "catboost")
-FUNCTIONS = (
-    "functools.partial",  # of a function that is checked as well
-    "sklearn.utils.validation.check_array",
-    "skrub._dataframe._common.is_",
-    "skrub.selectors._selectors._cardinality_below",
-    "skrub._table_vectorizer._created_by_predicate",
-)
 OWN_PACKAGE = __name__.split(".")[0]
+# A small file must not fill the memory, where each node of its schema takes up to a kilobyte: what packs better than
+# this is written unpacked.
+RATIO, ALLOWANCE = 15, 4_000_000
+NOTHING = {"__class__": "str", "__module__": "builtins", "__loader__": "JsonNode", "content": "null", "is_json": True}
+IMPORTING = threading.Lock()
+
+
+class Refused(Exception):
+    """A model file names, holds or would become something that is not trusted; the message says what."""
 
 
 def save(model: Any, path: Path) -> None:
@@ -40,53 +38,101 @@ def save(model: Any, path: Path) -> None:
         written = _skops().dumps(model)
     except Exception as error:
         raise InputError(f"src/{OWN_PACKAGE}/model.py: skops cannot save this estimator: {error}") from error
-    path.write_bytes(_settled(written))
-    untrusted(path)
+    settled = _settled(written)
+    try:
+        _check(settled)
+    except Refused as error:
+        raise InputError(
+            f"src/{OWN_PACKAGE}/model.py, features.py: this model would not be loaded again, since it holds {error}; "
+            "docs/security.md says what a model file may hold"
+        ) from None
+    path.write_bytes(settled)
 
 
 def _settled(written: bytes) -> bytes:
-    """Number what skops names by its place in memory, and leave out the time of day."""
-    numbers: dict[str, str] = {}
-    settled = io.BytesIO()
-    with (
-        zipfile.ZipFile(io.BytesIO(written)) as old,
-        zipfile.ZipFile(settled, "w") as new,
-    ):
-        schema = re.sub(
-            r'("__id__": |"file": ")(\d+)',
-            lambda found: found[1] + numbers.setdefault(found[2], str(len(numbers))),
-            old.read("schema.json").decode(),
-        )
-        for name in old.namelist():
-            stem, dot, kind = name.partition(".")
-            content = schema if name == "schema.json" else old.read(name)
-            entry = zipfile.ZipInfo(numbers.get(stem, stem) + dot + kind)  # of 1 January 1980
-            new.writestr(entry, content, zipfile.ZIP_DEFLATED, 1)
-    return settled.getvalue()
+    """Write the same model as the same bytes.
+
+    skops names parts by their place in memory, zip files hold the time of day, and a bin mapper remembers how many
+    threads it was fitted with; none of the three is part of the model.
+    """
+    numbers: dict[Any, int] = {}
+    files: dict[str, str] = {}
+    with zipfile.ZipFile(io.BytesIO(written)) as old:
+        schema = json.loads(old.read("schema.json"))
+        for node in model_trust.nodes(schema):
+            if node["__class__"] == "_BinMapper":
+                node["content"]["content"]["n_threads"] = dict(NOTHING)
+        for node in model_trust.nodes(schema):
+            if "__id__" in node:
+                node["__id__"] = numbers.setdefault(node["__id__"], len(numbers) + 1)
+            if "file" in node:
+                suffix = Path(node["file"]).suffix
+                node["file"] = files.setdefault(node["file"], f"{len(files)}{suffix}")
+        contents = {files[name]: old.read(name) for name in old.namelist() if name in files}
+        contents["schema.json"] = json.dumps(schema, separators=(",", ":")).encode()
+    settled = _zipped(contents, zipfile.ZIP_DEFLATED)
+    return settled if _bounded(settled) else _zipped(contents, zipfile.ZIP_STORED)
+
+
+def _zipped(contents: dict[str, bytes], method: int) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        for name in sorted(contents):
+            file.writestr(zipfile.ZipInfo(name), contents[name], method, 1)  # of 1 January 1980
+    return packed.getvalue()
+
+
+def _bounded(content: bytes) -> bool:
+    with zipfile.ZipFile(io.BytesIO(content)) as packed:
+        return sum(entry.file_size for entry in packed.infolist()) <= RATIO * len(content) + ALLOWANCE
 
 
 def load(path: Path) -> Any:
-    """Read a fitted pipeline.
+    """Read a fitted pipeline; nothing in the file runs, neither now nor when the model predicts.
 
     Raises
     ------
     InputError
-        The file is missing, is not a skops file (a pickle is refused unopened), or names a type that is not trusted.
+        The file is missing, cannot be read, is not a skops file (a pickle is refused unopened), or names or holds
+        something that is not trusted (see :mod:`model_trust` and :mod:`model_contents`).
     """
-    return _skops().load(path, trusted=untrusted(path))
-
-
-def untrusted(path: Path) -> list[str]:
-    """Return the types that skops asks about, each of them from a trusted place."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such model; make one with 'ml train --out {path.parent}'")
-    if not zipfile.is_zipfile(path):
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such model; make one with 'ml train --out {path.parent}'") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    if not zipfile.is_zipfile(io.BytesIO(content)):
         raise InputError(f"{path}: not a skops file; a pickle or anything else is not opened")
-    found = _skops().get_untrusted_types(file=path)
-    for name in found:
-        if not _trusted(name):
-            raise InputError(f"{path}: holds {name}, which this project does not trust (pipeline/models.py)")
-    return list(found)
+    try:
+        found = _skops().loads(content, trusted=_check(content))
+        if problem := model_contents.harmful(found):
+            raise Refused(problem)
+    except Refused as error:
+        raise InputError(f"{path}: holds {error}, which this project does not trust; see docs/security.md") from None
+    except ImportError as error:
+        raise InputError(f"{path}: needs a package that is not installed here ({error})") from None
+    except Exception as error:
+        kind = type(error).__name__
+        raise InputError(f"{path}: is no model that this project wrote ({kind}); train the run again") from None
+    return found
+
+
+def _check(content: bytes) -> list[str]:
+    """Return the names in a skops file, all of which are trusted.
+
+    Raises
+    ------
+    Refused
+        One is not, or the file would grow far beyond its size.
+    """
+    if not _bounded(content):
+        raise Refused(f"parts that unpack to more than {RATIO} times its size")
+    with zipfile.ZipFile(io.BytesIO(content)) as packed:
+        schema = json.loads(packed.read("schema.json"))
+    if problem := model_trust.refused(schema):
+        raise Refused(problem)
+    return model_trust.names(schema)
 
 
 def _skops() -> Any:
@@ -95,27 +141,16 @@ def _skops() -> Any:
     For the one it imports every module of scikit-learn, for the other it asks each module that is loaded for each
     function: a second or more of every start. What a model may name is decided here, for these as for others.
     """
+    if "skops.io" in sys.modules:
+        return sys.modules["skops.io"]
     import scipy.special
     import sklearn.utils
 
-    everything = sklearn.utils.all_estimators
-    sklearn.utils.all_estimators = scipy.special.__dir__ = list
-    try:
-        return importlib.import_module("skops.io")
-    finally:
-        sklearn.utils.all_estimators = everything
-        del scipy.special.__dir__
-
-
-def _trusted(name: str) -> bool:
-    module, _, item = name.rpartition(".")
-    root = module.split(".")[0]
-    if root == OWN_PACKAGE or name.startswith(FUNCTIONS):
-        return True
-    if root not in CLASSES_OF + BOOSTERS or "__" in module:  # importing a __main__ would run it
-        return False
-    try:
-        found = getattr(importlib.import_module(module), item, None)
-    except ImportError:
-        return False
-    return isinstance(found, np.ufunc) or (isinstance(found, type) and found.__module__.split(".")[0] == root)
+    with IMPORTING:  # of two threads, neither must meet the other's replacements
+        everything = sklearn.utils.all_estimators
+        sklearn.utils.all_estimators = scipy.special.__dir__ = list
+        try:
+            return importlib.import_module("skops.io")
+        finally:
+            sklearn.utils.all_estimators = everything
+            del scipy.special.__dir__
