@@ -14,11 +14,12 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from . import params
+from . import params, provenance
 from .blocks import money
 from .errors import InputError
+from .provenance import Manifest, Release
 from .runs import read_json, sha256
 
 PACKED = ("model.skops", "contract.yaml", "metrics.json")  # what of a run a bento cannot lack
@@ -51,8 +52,8 @@ def audit(target: str, root: Path) -> tuple[dict[str, str], list[Link]]:
         run = next((place for place in places if (place / "manifest.json").is_file()), None)
         if run is None:
             raise InputError(f"{target}: no manifest.json in it; name a run, a bento's folder, or an image")
-        manifest = read_json(run / "manifest.json")
-        released = read_json(run / RELEASE) if (run / RELEASE).is_file() else {}
+        manifest = provenance.read(run / "manifest.json", Manifest)
+        released = provenance.read(run / RELEASE, Release) if (run / RELEASE).is_file() else None
         links = list(_links(run, manifest, released, root))
         answers = _answers(manifest, released)
         if not any(link.problem for link in links):  # whatever was tampered with may not even be read
@@ -79,29 +80,34 @@ def _unpack(image: str, target: Path) -> Path:
     return target
 
 
-def _links(run: Path, manifest: dict[str, Any], released: dict[str, Any], root: Path) -> Iterator[Link]:
+def _links(run: Path, manifest: Manifest, released: Release | None, root: Path) -> Iterator[Link]:
     packed = run.parent / PACKAGE
-    for name, digest in released.get("files", {}).items():
-        yield _same(name, sha256(run / name), digest, f"the release's {RELEASE}")
-    for name, digest in manifest["files"].items():
+    for name, digest in released.files.items() if released else ():
+        yield _same(name, _own(run, name), digest, f"the release's {RELEASE}")
+    for name, digest in manifest.files.items():
         if (run / name).is_file() or name in PACKED or not packed.is_dir():
-            yield _same(name, sha256(run / name), digest, "manifest.json")
-    commit = manifest["commit"]
+            yield _same(name, _own(run, name), digest, "manifest.json")
+    commit = manifest.commit
     if commit is None or _at(root, commit, "") is None:
         yield Link("commit", f"{commit} is not in this repository; 'git fetch --unshallow origin' may bring it")
         return
-    changed = manifest["uncommitted_changes"]
+    changed = manifest.uncommitted_changes
     yield Link("commit", f"{commit[:7]} is not all: files had uncommitted changes" if changed else "")
-    made = {"contract.yaml": manifest["contract"], "params.yaml": manifest["params"], "uv.lock": manifest["lock"]}
+    made = {"contract.yaml": manifest.contract, "params.yaml": manifest.params, "uv.lock": manifest.lock}
     here = commit == _text(root, "rev-parse", "HEAD")
-    for name, digest in (made | manifest["data"]).items():
+    for name, expected in (made | manifest.data).items():
         found = _digest(_at(root, commit, name))
-        if found is None or (here and (root / name).is_file() and found == digest):
+        if found is None or (here and (root / name).is_file() and found == expected):
             found = sha256(root / name)  # not in git, or as it lies here at this commit
-        yield _same(name, found, digest, "manifest.json")
+        yield _same(name, found, expected, "manifest.json")
     for file in sorted(packed.rglob("*.py")) if packed.is_dir() else []:
         name = file.relative_to(run.parent).as_posix()
         yield _same(name, sha256(file), _digest(_at(root, commit, f"src/{name}")), f"commit {commit[:7]}")
+
+
+def _own(run: Path, name: str) -> str | None:
+    """The hash of a file in the run's own folder; what lies elsewhere, behind a link, is not the run's."""
+    return sha256(run / name) if (run / name).resolve().is_relative_to(run.resolve()) else None
 
 
 def _same(name: str, found: str | None, expected: str | None, where: str) -> Link:
@@ -114,7 +120,8 @@ def _same(name: str, found: str | None, expected: str | None, where: str) -> Lin
 
 def _at(root: Path, commit: str, name: str) -> bytes | None:
     """A file as a commit has it; with no name, its tree."""
-    done = subprocess.run(["git", "show", f"{commit}:{name}"], cwd=root, capture_output=True, check=False)
+    command = ["git", "show", "--end-of-options", f"{commit}:{name}"]
+    done = subprocess.run(command, cwd=root, capture_output=True, check=False)
     return done.stdout if done.returncode == 0 else None
 
 
@@ -130,20 +137,22 @@ def _digest(content: bytes | None) -> str | None:
     return hashlib.sha256(content).hexdigest()
 
 
-def _answers(manifest: dict[str, Any], released: dict[str, Any]) -> dict[str, str]:
+def _answers(manifest: Manifest, released: Release | None) -> dict[str, str]:
     """What whoever must explain a model asks."""
-    data = ", ".join(f"{name} {str(digest)[:12]}…" for name, digest in manifest["data"].items())
-    approved = ", ".join(released.get("approved_by", []))
-    pull = released.get("pull_request")
-    who = f"{approved or 'nobody'} approved, {released.get('merged_by') or 'nobody'} merged"
-    nobody = "it was pushed without a pull request" if released else "this was not released"
-    return {
-        "data": data,
-        "code": str(manifest["commit"]),
-        **{name: f"{str(manifest[name])[:12]}…" for name in ("contract", "params", "lock")},
-        "approval": f"#{pull}: {who}" if pull else f"none: {nobody}",
-        "review": released.get("review") or "not recorded",
+    answers = {
+        "data": ", ".join(f"{name} {str(digest)[:12]}…" for name, digest in manifest.data.items()),
+        "code": str(manifest.commit),
+        "contract": f"{str(manifest.contract)[:12]}…",
+        "params": f"{str(manifest.params)[:12]}…",
+        "lock": f"{str(manifest.lock)[:12]}…",
     }
+    if released is None:
+        return answers | {"approval": "none: this was not released", "review": "not recorded"}
+    approved, merged = ", ".join(released.approved_by) or "nobody", released.merged_by or "nobody"
+    approval = f"#{released.pull_request}: {approved} approved, {merged} merged"
+    if not released.pull_request:
+        approval = "none: it was pushed without a pull request"
+    return answers | {"approval": approval, "review": released.review or "not recorded"}
 
 
 def _cost(run: Path) -> dict[str, str]:

@@ -65,18 +65,8 @@ DATA = {
     | _names("zoneinfo", "ZoneInfo"),
     "PartialNode": _names("functools", "partial"),
 }
-DISTANCES = [
-    "BrayCurtis",
-    "Canberra",
-    "Chebyshev",
-    "Euclidean",
-    "Hamming",
-    "Haversine",
-    "Mahalanobis",
-    "Manhattan",
-    "Minkowski",
-    "SEuclidean",
-]
+DISTANCES = ["BrayCurtis", "Canberra", "Chebyshev", "Euclidean", "Hamming", "Haversine", "Mahalanobis", "Manhattan"]
+DISTANCES += ["Minkowski", "SEuclidean"]
 # What fitted estimators are made of beside the estimators that scikit-learn exports.
 PARTS = (
     _names(
@@ -181,9 +171,12 @@ def refused(schema: dict[str, Any]) -> str | None:
         return (
             f"skops protocol {str(schema.get('protocol'))[:20]}, which is not the one that is checked here; train again"
         )
-    found = {(node["__loader__"], node.get("__module__"), node.get("__class__")) for node in nodes(schema)}
-    if not all(isinstance(part, str) for parts in found for part in parts):
-        return "a part without a name"
+    found: set[tuple[str, str, str]] = set()
+    for node in nodes(schema):
+        loader, module, item = node["__loader__"], node.get("__module__"), node.get("__class__")
+        if not (isinstance(loader, str) and isinstance(module, str) and isinstance(item, str)):
+            return "a part without a name"
+        found.add((loader, module, item))
     return next((_describe(*parts) for parts in sorted(found) if not _trusted(*parts)), None)
 
 

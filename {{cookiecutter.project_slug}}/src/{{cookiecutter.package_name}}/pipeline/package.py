@@ -20,7 +20,7 @@ import yaml
 from . import markdown
 from .card import card
 from .errors import InputError
-from .runs import Run
+from .runs import Run, git
 from .smoke import TOLERANCE, difference, sample
 from .staging import stage, version_of
 
@@ -104,7 +104,8 @@ def prove(run: Run, work: Path, lock: Lock) -> list[str]:
         gone = re.search(r"(?:No module named '|: holds )(\w+)", done.stderr)
         needed = next((name for name, found in modules.items() if gone and gone[1] in found), None)
         if needed is None or needed in lock.closure(GROUP, *extra):
-            raise InputError(f"the packed model does not run: {(done.stderr.strip().splitlines() or ['?'])[-1][:300]}")
+            last = (done.stderr.strip().splitlines() or ["?"])[-1][:300]
+            raise InputError(f"the packed model does not run: {last}; of the package, files that git tracks are packed")
         extra.append(needed)
     (work / "sample.json").unlink()
     if (worst := difference(json.loads(done.stdout.splitlines()[-1]), expected)) > TOLERANCE:
@@ -133,7 +134,7 @@ def build(path: Path, image: str | None = None, engine: str = "auto", root: Path
         work = Path(temporary)
         stage(run, work / "run")
         own = Path(__file__).parents[1]
-        shutil.copytree(own, work / PACKAGE, ignore=shutil.ignore_patterns("__pycache__", "Containerfile"))
+        _copy_package(own, work / PACKAGE)
         recipe = (own / "pipeline" / "Containerfile").read_text(encoding="utf-8")
         recipe = recipe.replace("python:3.11-slim", BASE).replace("ARG PACKAGE", f"ARG PACKAGE={PACKAGE}")
         (work / "Containerfile").write_text(recipe, encoding="utf-8")
@@ -152,6 +153,18 @@ def build(path: Path, image: str | None = None, engine: str = "auto", root: Path
     folder = Path(os.environ.get("BENTOML_HOME", "~/bentoml")).expanduser() / "bentos" / tag.replace(":", "/")
     found = {"bento": tag, "path": str(folder)}
     return found if chosen == "none" else found | {"image": _image(folder, image or tag, chosen, run)}
+
+
+def _copy_package(own: Path, target: Path) -> None:
+    """Copy the package's files that git tracks: no secret that git ignores, and nothing that lies behind a link."""
+    names = git(own, "ls-files", "-z", "--cached", "--", ".")
+    files = [own / name for name in filter(None, names.split("\0"))] if names else list(own.rglob("*.py"))
+    for file in files:
+        inside = file.is_file() and file.resolve().is_relative_to(own.resolve())
+        if inside and not file.is_symlink() and file.name != "Containerfile":
+            copied = target / file.relative_to(own)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copied)
 
 
 def _engine(asked: str) -> str:

@@ -75,7 +75,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read one of a run's JSON files."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({error}); train the run again") from None
     if not isinstance(found, dict):
         raise InputError(f"{path}: a JSON object is expected; train the run again")
