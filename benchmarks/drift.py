@@ -19,7 +19,7 @@ import time
 from importlib.metadata import entry_points
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `ml` sets it, before scikit-learn starts its threads
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as `ml` sets it, before scikit-learn starts its threads
 
 import numpy as np
 import pandas as pd

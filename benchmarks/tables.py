@@ -108,7 +108,7 @@ def project(folder: Path, rows: int) -> None:
 def run(folder: Path, *command: str) -> tuple[float, float]:
     """Seconds and peak memory in GB of a command that must succeed."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PATH": path}  # as `ml` sets it: the same for both sides
+    environment = {"OMP_WAIT_POLICY": "passive", **os.environ, "PATH": path}  # as `ml` sets it: the same for both sides
     with tempfile.TemporaryFile() as log, tempfile.NamedTemporaryFile("r+") as peak:
         watched = [sys.executable, "-ISc", WATCH, peak.name, *command]
         start = time.perf_counter()

@@ -51,7 +51,7 @@ class Project:
             **clean_environ(),
             # As `ml` sets it for itself. A script that imports the pipeline has threads too: while the other half of
             # the tests has the cores, waiting by spinning makes half a minute's work a matter of its time limit.
-            "OMP_WAIT_POLICY": "PASSIVE",
+            "OMP_WAIT_POLICY": "passive",
             "PATH": os.pathsep.join([str(self.environment / BIN), os.environ["PATH"]]),
             "PYTHONPATH": str(self.root / "src"),
             "UV_PROJECT_ENVIRONMENT": str(self.environment),

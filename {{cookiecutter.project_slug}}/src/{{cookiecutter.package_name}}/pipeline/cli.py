@@ -5,20 +5,14 @@ Exit status: 0 yes; 1 the check says no; 2 the input is wrong, with one line tha
 
 from __future__ import annotations
 
-import gc
-import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from .console import job_summary as _summary
-from .console import print_any_letter
-from .errors import InputError, unexpected
-
-if TYPE_CHECKING:
-    from .rules import Violation
+from . import entry
+from .console import job_summary
 
 app = typer.Typer(
     add_completion=False,
@@ -65,9 +59,9 @@ def validate(
         violations, count = streams.check(table, contract.table, optional=[contract.target.name])
         rows = {str(table): count}
     if violations:
-        _broken(violations)
+        entry.broken(violations)
     counted = "; ".join(f"{name} {count:,} rows" for name, count in rows.items())
-    _summary(f"Data contract ✅ {counted}")
+    job_summary(f"Data contract ✅ {counted}")
     typer.echo(f"contract kept: {counted}")
 
 
@@ -89,7 +83,7 @@ def train(out: Annotated[Path, typer.Option(help="Folder for the run.")] = DEFAU
     try:
         summary = run(ROOT, out)
     except ContractBrokenError as error:
-        _broken(error.violations)
+        entry.broken(error.violations)
     labels = metrics.labels(summary["task"])
     lines = [
         f"{labels[name]}: {blocks.number(found['value'])} "
@@ -115,22 +109,30 @@ def compare(
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("review"),
 ) -> None:
     """Compare two runs; exit with 1 when a gate fails."""
-    from .review import write
+    from .outputs import atomic_directory
+    from .review import keep, write
     from .runs import Run
 
-    _finish(out, 0 if write(Run(baseline), Run(candidate), out, ROOT) else 1)
+    with atomic_directory(out, "review") as work:
+        code = 0 if write(keep(Run(baseline), out, work), keep(Run(candidate), out, work), work, ROOT) else 1
+        text = entry.report_of(work)
+    entry.finish(out, text, code)
 
 
 @app.command()
 def review(
     base: Annotated[str, typer.Option(help="The commit to compare with.")] = "main",
-    out: Annotated[Path, typer.Option(help="Folder for the report and both runs; made anew.")] = Path("review"),
+    out: Annotated[Path, typer.Option(help="Folder for the report and both runs.")] = Path("review"),
     baseline: Annotated[Path | None, typer.Option(help="The base commit's run, if there is one already.")] = None,
 ) -> None:
     """Say of this working tree what CI would say of its pull request."""
+    from .outputs import atomic_directory
     from .review import review as run
 
-    _finish(out, run(ROOT, base, out, baseline))
+    with atomic_directory(out, "review") as work:
+        code = run(ROOT, base, work, baseline)
+        text = entry.report_of(work)
+    entry.finish(out, text, code)
 
 
 @app.command()
@@ -177,7 +179,7 @@ def smoke(url: Annotated[str, typer.Argument(help="Of a running server.")], run:
 
     good, lines = check(url, run)
     typer.echo("\n".join(lines))
-    _summary(f"Smoke test {'✅' if good else '❌'}", *(f"- {line}" for line in lines))
+    job_summary(f"Smoke test {'✅' if good else '❌'}", *(f"- {line}" for line in lines))
     sys.exit(0 if good else 1)
 
 
@@ -192,11 +194,13 @@ def drift(
     """Say whether data has moved since training; exit with 1 when it has."""
     from . import drift_report
     from .drift import drift as compare
+    from .outputs import atomic_directory
     from .runs import Run
 
-    found = compare(Run(run), ROOT, table)
-    text = drift_report.write(found, run, ROOT, out)
-    _summary(text)
+    with atomic_directory(out, "drift") as work:
+        found = compare(Run(run), ROOT, table)
+        text = drift_report.write(found, run, ROOT, work)
+    job_summary(text)
     typer.echo(f"{text}\nreport: {out / 'drift.md'}")
     sys.exit(0 if found["verdict"] == "stable" else 1)
 
@@ -220,9 +224,9 @@ def audit(target: Annotated[str, typer.Argument(help="A run's folder, a bento's 
     lines = [f"{question}: {answer}" for question, answer in answers.items()]
     broken = [f"{link.name} {link.problem}" for link in links if link.problem]
     typer.echo("\n".join([*lines, f"{len(links) - len(broken)} of {len(links)} links hold"]))
-    _summary(f"Audit {'❌' if broken else '✅'}", *(f"- {line}" for line in [*lines, *broken[:1]]))
+    job_summary(f"Audit {'❌' if broken else '✅'}", *(f"- {line}" for line in [*lines, *broken[:1]]))
     if broken:
-        _stop(f"broken: {broken[0]}", 1)
+        entry.stop(f"broken: {broken[0]}", 1)
 
 
 @app.command()
@@ -233,56 +237,18 @@ def releases(
 ) -> None:
     """Write a page that shows all releases."""
     from . import html
+    from .marks import is_page
+    from .outputs import atomic_file
     from .releases import page
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(html.render(page(folder, drift)), encoding="utf-8")
+    with atomic_file(out, is_page) as work:
+        work.write_text(html.render(page(folder, drift)), encoding="utf-8")
     typer.echo(f"page: {out}")
 
 
 def main() -> None:
-    """Run ``ml`` and turn what goes wrong into one line and an exit status."""
-    # Threads that wait by spinning triple the processor time of a training that shares its cores with anything else.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Imports make hundreds of thousands of objects, none of them garbage: looking for some is a tenth of each start.
-    gc.set_threshold(10_000)
-    print_any_letter()
-    try:
-        code = app(sys.argv[1:] or ["--help"], prog_name="ml", standalone_mode=False)
-    except InputError as error:
-        _stop(str(error), 2)
-    except typer.TyperException as error:
-        _stop(f"{error.format_message()} (see 'ml --help')", 2)
-    except (typer.Abort, KeyboardInterrupt):
-        _stop("stopped", 130)
-    except Exception as error:  # whatever the user's code raises becomes one line
-        _stop(unexpected(error), 2)
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def _stop(message: str, code: int) -> None:
-    typer.echo(f"ml: {message}", err=True)
-    sys.exit(code)
-
-
-def _broken(violations: list[Violation]) -> NoReturn:
-    lines = [str(v) for v in violations]
-    _summary("Data contract ❌", *(f"- {line}" for line in lines[:50]))
-    typer.echo("\n".join(f"ml: contract broken: {line}" for line in lines), err=True)
-    sys.exit(1)
-
-
-def _finish(out: Path, code: int) -> None:
-    text = (out / "report.md").read_text(encoding="utf-8")
-    _summary(text)
-    person = sys.stdout.isatty()
-    typer.echo(text.partition("<details>")[0] if person else text)
-    typer.echo(f"report: {out / 'report.html'}")
-    if person and not os.environ.get("CI"):
-        import webbrowser
-
-        webbrowser.open((out / "report.html").resolve().as_uri())
-    sys.exit(code)
+    """Run ``ml``."""
+    entry.run(app)
 
 
 if __name__ == "__main__":

@@ -15,16 +15,14 @@ HEAD = ["column", "distance", "chance", "missing, then and now", "median, then a
 
 
 def write(found: dict[str, Any], run: Path, root: Path, out: Path) -> str:
-    """Write drift.json, drift.md and drift.html, and params.yaml where retraining is proposed; return the text."""
+    """Write drift.json, drift.md and drift.html, and params.yaml where retraining is proposed, to an empty folder."""
     shown = report(found, params.load(run / "params.yaml").drift.model_dump())
     text, proposal = markdown.render(shown), None
     if found["verdict"] == "drift" and found["window"]:
         proposal = move_window(root / "params.yaml", found["window"])
-    out.mkdir(parents=True, exist_ok=True)
     write_json(out / "drift.json", found)
     (out / "drift.md").write_text(text, encoding="utf-8")
     (out / "drift.html").write_text(html.render(shown), encoding="utf-8")
-    (out / "params.yaml").unlink(missing_ok=True)
     if proposal:
         (out / "params.yaml").write_text(proposal, encoding="utf-8")
     return text

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from . import contract as contracts
-from . import data, findings, html, params
+from . import data, findings, html, outputs, params
 from .blocks import SHOWN, Block, Report, Section, Table, Text, number
 from .errors import InputError
+from .marks import is_page
 from .odcs import TEMPORAL, Property, SchemaObject
 from .params import Params
 from .train import encode
@@ -35,6 +36,12 @@ def explore(root: Path, out: Path) -> Path:
     InputError
         Contract, params or data are wrong.
     """
+    with outputs.atomic_file(out, is_page) as work:
+        work.write_text(_page(root), encoding="utf-8")
+    return out
+
+
+def _page(root: Path) -> str:
     contract, chosen = contracts.load(root / "contract.yaml"), params.load(root / "params.yaml")
     loaded = data.load(contract, chosen, root)
     if loaded.violations:
@@ -51,10 +58,7 @@ def explore(root: Path, out: Path) -> Path:
     if time := obj.with_role("time"):
         blocks += [Section("Over time", [_time(known, obj, time, y, classes)])]
     columns = f"<h2>Every column</h2>\n{_report(shown)}"
-    page = html.render(Report(f"The table {obj.name}", blocks), policy=POLICY, last=columns)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, encoding="utf-8")
-    return out
+    return html.render(Report(f"The table {obj.name}", blocks), policy=POLICY, last=columns)
 
 
 def _report(shown: pd.DataFrame) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from html import escape
 
 from .blocks import Block, Chart, Code, Items, Report, Section, Table, Text
+from .marks import GENERATOR
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 STYLE = """
@@ -46,6 +47,7 @@ def render(report: Report, *, policy: str = POLICY, last: str = "") -> str:
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"{GENERATOR}\n"
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n<style>{STYLE}</style>\n</head>\n'
         f"<body>\n<main>\n<h1>{title}</h1>\n{body}\n{last}</main>\n</body>\n</html>\n"
     )

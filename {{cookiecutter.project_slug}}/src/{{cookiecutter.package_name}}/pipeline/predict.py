@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import contract, models, rules, tables
+from . import contract, models, outputs, rules, tables
 from .errors import InputError
+from .marks import is_scored
 from .predictions import PredictionsWriter
 from .runs import read_json
 
@@ -78,12 +79,17 @@ def predict(table: Path, out: Path, run: Path, chunk: int = tables.CHUNK) -> int
     InputError
         The table is missing or breaks the contract. Then ``out`` is as it was.
     """
-    scorer = Scorer(run)
+    if out.resolve() == table.resolve():
+        raise InputError(f"{out}: is the table that is to be scored; choose another --out")
+    with outputs.atomic_file(out, is_scored) as work:
+        return _write(table, PredictionsWriter(out, work), Scorer(run), chunk)
+
+
+def _write(table: Path, writer: PredictionsWriter, scorer: Scorer, chunk: int) -> int:
     obj = rules.alone(scorer.contract.table)
     absent = [p.name for p in obj.properties if p.role is not None]
     features = [p.name for p in obj.features]
-    scored, work = 0, out.with_name(f".{out.name}.part")
-    writer = PredictionsWriter(out, work)
+    scored = 0
     try:
         for raw in tables.chunks(table, obj, chunk):
             if raw.empty:
@@ -97,9 +103,6 @@ def predict(table: Path, out: Path, run: Path, chunk: int = tables.CHUNK) -> int
             scored += len(frame)
         if not scored:
             raise InputError(f"{table}: has no rows")
-        writer.close()
-        work.replace(out)
     finally:
         writer.close()
-        work.unlink(missing_ok=True)
     return scored

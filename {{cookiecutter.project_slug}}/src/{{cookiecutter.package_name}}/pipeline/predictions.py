@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from .errors import InputError
+from .marks import MADE_BY
 
 TEXT = re.compile(r"\.(csv|tsv|tab)(\.gz)?$", re.IGNORECASE)
 PARQUET = re.compile(r"\.(parquet|pq|parq)$", re.IGNORECASE)
@@ -36,7 +37,8 @@ class PredictionsWriter:
         import pyarrow as pa
 
         if self.writer is None:
-            self._open(pa.Schema.from_pandas(part, preserve_index=False))
+            schema = pa.Schema.from_pandas(part, preserve_index=False)
+            self._open(schema.with_metadata((schema.metadata or {}) | {"made_by": MADE_BY}))
         self.writer.write_table(pa.Table.from_pandas(part, self.writer_schema, preserve_index=False))
 
     def _open(self, schema: Any) -> None:
@@ -44,7 +46,6 @@ class PredictionsWriter:
         import pyarrow.csv
         import pyarrow.parquet
 
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.writer_schema = schema
         if not self.text:
             self.writer = pa.parquet.ParquetWriter(self.path, schema)

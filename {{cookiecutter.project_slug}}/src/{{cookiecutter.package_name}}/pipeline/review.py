@@ -6,22 +6,21 @@ last lines, not in silence.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import environment, html, markdown, plots
+from . import environment, html, markdown, plots, processes
 from .blocks import Report
 from .errors import InputError, unexpected
+from .processes import started
 from .runs import SCHEMA, Run, git, say, sha256, write_json
+from .scratch import scratch
 
 UV_SAYS = re.compile(r"(error|fatal|Caused by):|[×├╰]─?▶?")
 
@@ -53,7 +52,7 @@ def review(root: Path, base: str, out: Path, cached: Path | None = None) -> int:
     ----------
     root : the project
     base : any name git knows for the commit to compare with
-    out : folder for the report, the comparison and both runs; made anew
+    out : an empty folder for the report, the comparison and both runs
     cached : the base commit's run, if a cache had it; trained in a worktree where it is missing
 
     Returns
@@ -61,18 +60,16 @@ def review(root: Path, base: str, out: Path, cached: Path | None = None) -> int:
     0 when every gate passes, 1 when one fails, the candidate could not be trained, or nothing can be compared and
     params.yaml does not let that pass.
     """
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
     here = [sys.executable, "-m", f"{__package__}.cli"]
     say("ml train")
-    with ThreadPoolExecutor() as threads:
-        training = threads.submit(run_step, [*here, "train", "--out", str(out.resolve() / "candidate")], root)
+    command = [*here, "train", "--out", str(out.resolve() / "candidate")]
+    with started(command, root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as training:
         # Seconds of imports, while the training's process imports much the same on another core.
         import matplotlib.figure  # noqa: F401
 
         from . import compare, report  # noqa: F401
 
-        code, log = training.result()
+        log, code = training.communicate()[0], training.returncode
     if code:
         # It checks the data itself. Where that is what failed, `ml validate` says no more than that.
         checked, said = run_step([*here, "validate"], root)
@@ -135,6 +132,14 @@ def _told(error: Exception) -> str:
     return str(error) if isinstance(error, InputError) else unexpected(error)
 
 
+def keep(run: Run, out: Path, work: Path) -> Run:
+    """Copy a run that lies in the folder which this review replaces, so that it is still there afterwards."""
+    path, place = run.path.resolve(), out.resolve()
+    if path.is_relative_to(place):
+        shutil.copytree(path, work / path.relative_to(place), dirs_exist_ok=True)
+    return run
+
+
 def publish(content: Report, out: Path) -> None:
     """Write a report for the pull request, ``report.md``, and for reading, ``report.html``, with its pictures."""
     (out / "report.md").write_text(markdown.render(content), encoding="utf-8")
@@ -144,16 +149,7 @@ def publish(content: Report, out: Path) -> None:
 
 def run_step(command: list[str], folder: Path, **environment: str) -> tuple[int, str]:
     """Run a step; return its exit status and everything that it printed."""
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    done = processes.run(command, folder, environment, together=True)
     return done.returncode, done.stdout
 
 
@@ -244,15 +240,25 @@ def _cause(log: str) -> str:
 
 @contextmanager
 def _worktree(root: Path, commit: str) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="ml-baseline-") as folder:
-        tree = Path(folder) / "tree"
+    _forget_worktrees(root)
+    with scratch("baseline") as folder:
+        tree = folder / "tree"
         code, log = run_step(["git", "worktree", "add", "--detach", str(tree), commit], root)
-        if code:
-            raise NoBaselineError(f"could not be checked out: {_cause(log)}")
         try:
+            if code:
+                raise NoBaselineError(f"could not be checked out: {_cause(log)}")
             yield tree
         finally:
             git(root, "worktree", "remove", "--force", str(tree))
+
+
+def _forget_worktrees(root: Path) -> None:
+    """Let git forget the worktrees of dead reviews, also those whose folders are gone; nobody else's."""
+    listed = git(root, "worktree", "list", "--porcelain") or ""
+    for entry in listed.split("\n\n"):
+        path = Path(entry.partition("\n")[0].removeprefix("worktree "))
+        if path.name == "tree" and path.parents[1].name.startswith("ml-baseline-") and not path.exists():
+            git(root, "worktree", "remove", "--force", str(path))
 
 
 def _trainer(root: Path, tree: Path) -> tuple[list[str], dict[str, str], list[str]]:

@@ -1,4 +1,4 @@
-"""A run: the folder with everything that one training left behind. It is whole or absent."""
+"""A run: the folder with everything that one training left behind, written atomically."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from . import outputs
 from .errors import InputError
 
 LIBRARIES = ("scikit-learn", "pandas", "numpy", "scipy", "skrub", "skops", "pyarrow")
@@ -33,6 +31,7 @@ class Run:
     path: Path
 
     def __post_init__(self) -> None:
+        outputs.recover(self.path)
         missing = [name for name in FILES if not (self.path / name).is_file()]
         if missing:
             raise InputError(f"{self.path}: not a run (no {missing[0]}); make one with 'ml train --out {self.path}'")
@@ -93,48 +92,6 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
 
 
-@contextmanager
-def whole_or_absent(out: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``out`` that takes its name when all went well.
-
-    A kill at any moment leaves ``out`` as it was: absent, or the older run. What a killed process left is swept up.
-    """
-    if out.exists() and not (out / "manifest.json").is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: exists and is not a run; choose another --out")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        for stale in out.parent.glob(f".{out.name}.*"):
-            if not _alive(stale.name.rpartition(".")[2]):
-                shutil.rmtree(stale, ignore_errors=True)
-        work = out.parent / f".{out.name}.{os.getpid()}"
-        work.mkdir()
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
-    try:
-        yield work
-        if out.exists():
-            old = work.with_name(work.name + ".old")
-            out.rename(old)
-            work.rename(out)
-            shutil.rmtree(old)
-        else:
-            work.rename(out)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _alive(pid: str) -> bool:
-    if not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
 def sha256(path: Path) -> str | None:
     """Return the SHA-256 of a file, or of a folder's file names and files; None where there is neither."""
     if path.is_dir():
@@ -178,21 +135,36 @@ def _head(root: Path) -> str | None:
 
 
 def provenance(root: Path, data: list[str]) -> dict[str, Any]:
-    """Return which commit, data, contract, params, lock and libraries a run is made of."""
+    """Return which commit, data, contract, params, lock, code and libraries a run is made of."""
     packages = _packages()
-    sources = sorted(path for pattern in SOURCES for path in root.glob(pattern))
-    return {
+    return _inputs(root, data) | {
         "schema": SCHEMA,
-        "commit": git(root, "rev-parse", "HEAD"),
         "head": _head(root),
         "commit_time": git(root, "show", "--no-patch", "--format=%ct", "HEAD"),
         "uncommitted_changes": bool(git(root, "status", "--porcelain", "--untracked-files=no", "--", ".")),
+        "libraries": {name: packages[name] for name in LIBRARIES if name in packages},
+        "packages": packages,
+        "python": platform.python_version(),
+    }
+
+
+def _inputs(root: Path, data: list[str]) -> dict[str, Any]:
+    sources = sorted(path for pattern in SOURCES for path in root.glob(pattern))
+    return {
+        "commit": git(root, "rev-parse", "HEAD"),
         "data": {name: sha256(root / name) for name in data},
         "contract": sha256(root / "contract.yaml"),
         "params": sha256(root / "params.yaml"),
         "lock": sha256(root / "uv.lock"),
-        "libraries": {name: packages[name] for name in LIBRARIES if name in packages},
-        "packages": packages,
         "code": {path.relative_to(root).as_posix(): sha256(path) for path in sources},
-        "python": platform.python_version(),
     }
+
+
+def changes_since(root: Path, made: dict[str, Any]) -> list[str]:
+    """Return the names of what a run is made of that is no longer as :func:`provenance` found it."""
+    now = _inputs(root, list(made["data"]))
+    names = {"commit": "the commit", "contract": "contract.yaml", "params": "params.yaml", "lock": "uv.lock"}
+    changed = [name for key, name in names.items() if now[key] != made[key]]
+    for files in ("data", "code"):
+        changed += [n for n in sorted(now[files].keys() | made[files]) if now[files].get(n) != made[files].get(n)]
+    return changed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +32,9 @@ from . import (
 )
 from . import contract as contracts
 from .errors import InputError
+from .marks import MARK
 from .odcs import SchemaObject
+from .outputs import atomic_directory, warn
 from .rules import Violation
 from .runs import say
 from .thresholds import best_threshold, draw_thresholds
@@ -131,12 +132,23 @@ def train(root: Path, out: Path, say: Say = say) -> dict[str, Any]:
     ContractBrokenError
         The data breaks its contract.
     """
+    with atomic_directory(out, "run") as work:
+        return _train(root, work, say)
+
+
+def _train(root: Path, work: Path, say: Say) -> dict[str, Any]:
+    """Train, and write the files of a run to an empty folder."""
     started = time.monotonic()
     contract = contracts.load(root / "contract.yaml")
     chosen = params.load(root / "params.yaml")
+    texts = {name: (root / name).read_bytes() for name in ("contract.yaml", "params.yaml")}
+    # A run names what it was trained with, not what lies there at its end.
+    made = runs.provenance(root, [str(o.physicalName) for o in contract.raw])
     metrics.chosen(chosen, 0.5)  # a misspelt metric is refused now, not after the training
     say("reading and checking the data")
     loaded = data.load(contract, chosen, root)
+    if changed := [name for name in runs.changes_since(root, made) if name in texts or name in made["data"]]:
+        raise InputError(f"{changed[0]}: was changed while it was read; train again")
     if loaded.violations:
         raise ContractBrokenError(loaded.violations)
     obj, target = contract.table, contract.target.name
@@ -211,24 +223,26 @@ def train(root: Path, out: Path, say: Say = say) -> dict[str, Any]:
     if group := obj.with_role("group"):  # what a comparison must take for one draw
         named = identity.names(table[group.name]).mask(table[group.name].isna())
         predictions["group"] = predictions["row"].map(named.set_axis(ids))
-    with runs.whole_or_absent(out) as work:
-        runs.write_json(work / "metrics.json", summary)
-        predictions.to_parquet(work / "predictions.parquet", index=False)
-        inputs.iloc[holdout].assign(row=ids.iloc[holdout]).to_parquet(work / "holdout.parquet", index=False)
-        runs.row_hashes(ids, table).to_parquet(work / "rows.parquet", index=False)
-        models.save(fitted, work / "model.skops")
-        for name in ("contract.yaml", "params.yaml"):
-            shutil.copyfile(root / name, work / name)
-        side = charts.Side("holdout", y[holdout], judged_p, threshold)
-        plots.draw(work / "plots", charts.draw(chosen.task, [side], chosen.costs))
-        manifest = runs.provenance(root, [str(o.physicalName) for o in contract.raw])
-        manifest |= {
-            "seeds": seeds,
-            "seconds": round(time.monotonic() - started, 2),
-            "model_bytes": (work / "model.skops").stat().st_size,
-            "files": {p.name: runs.sha256(p) for p in sorted(work.iterdir()) if p.is_file()},
-        }
-        runs.write_json(work / "manifest.json", manifest)
+    runs.write_json(work / "metrics.json", summary)
+    predictions.to_parquet(work / "predictions.parquet", index=False)
+    inputs.iloc[holdout].assign(row=ids.iloc[holdout]).to_parquet(work / "holdout.parquet", index=False)
+    runs.row_hashes(ids, table).to_parquet(work / "rows.parquet", index=False)
+    models.save(fitted, work / "model.skops")
+    for name, content in texts.items():
+        (work / name).write_bytes(content)
+    side = charts.Side("holdout", y[holdout], judged_p, threshold)
+    plots.draw(work / "plots", charts.draw(chosen.task, [side], chosen.costs))
+    changed = runs.changes_since(root, made)
+    if changed:
+        warn(f"changed since the start, and the run names what it was trained with: {', '.join(changed)}")
+    manifest = made | {
+        "changed_meanwhile": changed,
+        "seeds": seeds,
+        "seconds": round(time.monotonic() - started, 2),
+        "model_bytes": (work / "model.skops").stat().st_size,
+        "files": {p.name: runs.sha256(p) for p in sorted(work.iterdir()) if p.is_file() and p.name != MARK},
+    }
+    runs.write_json(work / "manifest.json", manifest)
     return summary
 
 

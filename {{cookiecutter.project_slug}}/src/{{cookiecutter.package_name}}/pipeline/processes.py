@@ -1,0 +1,71 @@
+"""Run other programs so that none of them outlives this process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+SUPERVISOR = [sys.executable, "-I", "-S", str(Path(__file__).with_name("supervise.py"))]
+
+
+@contextmanager
+def started(
+    command: list[str],
+    folder: Path,
+    environment: dict[str, str] | None = None,
+    *,
+    stdout: int | IO[str] | None = None,
+    stderr: int | IO[str] | None = None,
+) -> Iterator[subprocess.Popen[str]]:
+    """Yield a running command; at the end of the block, or of this process, it is stopped with all its children.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such program.
+    """
+    environment = os.environ | (environment or {})
+    program = shutil.which(command[0], path=environment.get("PATH"))
+    if program is None:
+        raise FileNotFoundError(2, "no such program", command[0])
+    here, lifeline = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [*SUPERVISOR, program, *command[1:]],
+            cwd=folder,
+            env=environment,
+            stdin=here,
+            stdout=stdout,
+            stderr=stderr,
+            encoding="utf-8",
+            errors="replace",
+        )
+    except BaseException:
+        os.close(lifeline)
+        raise
+    finally:
+        os.close(here)
+    try:
+        yield process
+    finally:
+        os.close(lifeline)
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream:
+                stream.close()
+
+
+def run(
+    command: list[str], folder: Path, environment: dict[str, str] | None = None, *, together: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; return its exit status and what it printed, both streams in one where ``together``."""
+    errors = subprocess.STDOUT if together else subprocess.PIPE
+    with started(command, folder, environment, stdout=subprocess.PIPE, stderr=errors) as process:
+        out, err = process.communicate()
+    return subprocess.CompletedProcess(command, process.returncode, out, err or "")

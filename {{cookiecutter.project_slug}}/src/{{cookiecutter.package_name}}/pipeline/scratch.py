@@ -1,0 +1,88 @@
+"""Folders for intermediate files in the temporary folder; those of killed processes are removed at the next start."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .errors import InputError
+from .marks import MARK, PART, read_mark, write_mark
+from .runs import git
+
+LOCK = ".lock"
+PURPOSES = ("audit", "baseline", "package", "serve")
+TRIES = 5
+
+
+@contextmanager
+def scratch(purpose: str) -> Iterator[Path]:
+    """Yield an empty folder that is removed in the end.
+
+    Raises
+    ------
+    InputError
+        There is no temporary folder with room in it.
+    """
+    import filelock
+
+    try:
+        place = Path(tempfile.gettempdir())
+        sweep(place)
+        for _ in range(TRIES):
+            folder = Path(tempfile.mkdtemp(prefix=f"ml-{purpose}-", dir=place))
+            lock = filelock.FileLock(folder / LOCK, timeout=0)
+            # A folder without a mark may be swept by another process that starts just now.
+            with suppress(FileNotFoundError, filelock.Timeout):
+                lock.acquire()
+                break
+        else:
+            raise InputError(f"{place}: other processes remove temporary folders; set TMPDIR to another folder")
+        write_mark(folder, purpose, whole=False)
+        work = folder / "work"
+        work.mkdir()
+    except OSError as error:
+        raise InputError(
+            f"the temporary folder cannot be written ({error.strerror or error}); make room there, or set TMPDIR"
+        ) from None
+    try:
+        yield work
+    finally:
+        lock.release()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(place: Path) -> None:
+    """Remove the folders of dead processes: those that carry this tool's mark, or nothing, and whose lock is free."""
+    import filelock
+
+    for folder in (path for purpose in PURPOSES for path in place.glob(f"ml-{purpose}-????????")):
+        with suppress(OSError, filelock.Timeout):
+            if folder.is_symlink() or not folder.is_dir() or not _mine(folder):
+                continue
+            if read_mark(folder) is None and {path.name for path in folder.iterdir()} - {LOCK, PART}:
+                continue
+            if not any(folder.iterdir()):
+                folder.rmdir()
+                continue
+            with filelock.FileLock(folder / LOCK, timeout=0):
+                forget_worktree(folder / "work" / "tree")
+                for path in folder.iterdir():  # the mark last: a sweep that is killed is gone on with
+                    if path.name not in (MARK, LOCK):
+                        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def forget_worktree(tree: Path) -> None:
+    """Let the repository of a worktree forget it; its folder may be gone already."""
+    with suppress(OSError, ValueError):
+        where = (tree / ".git").read_text(encoding="utf-8").partition("gitdir: ")[2].strip()
+        if where:
+            git(tree.parent, f"--git-dir={Path(where).parents[1]}", "worktree", "remove", "--force", str(tree))
+
+
+def _mine(folder: Path) -> bool:
+    return not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
