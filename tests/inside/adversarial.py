@@ -492,7 +492,7 @@ def the_parts_of_a_table_in_a_folder(folder: Path) -> Path:
     return folder / "table"
 
 
-@table(says="has other columns than the first file")
+@table(says="b.csv: has a column 'other', which the first file has not")
 def different_tables_in_a_folder(folder: Path) -> Path:
     (folder / "table").mkdir()
     write_csv(folder / "table" / "a.csv", with_column("odd", lambda i: i))

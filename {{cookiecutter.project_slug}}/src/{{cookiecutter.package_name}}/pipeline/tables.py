@@ -14,6 +14,8 @@ date, time   datetime64[us], without a zone (zones become UTC)
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,14 +23,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from . import numerals
 from .errors import InputError
 from .odcs import NUMERIC, TEMPORAL, Property, SchemaObject, century
 from .rules import Mistyped
-from .table_files import is_parquet, parts, readable
+from .table_files import is_parquet, open_bytes, parts, readable
 
 # What spreadsheets and databases write for "no value". In a text column only the empty field is missing: NA is Namibia.
 MISSING = ["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>"]
 CHUNK = 50_000  # rows in memory, where a table is read in parts
+SEP_LINE = re.compile(r'\ufeff?"?sep=(.)"?[^\S\r\n]*\r?\n', re.IGNORECASE)  # for Excel: which delimiter follows
 BOOLEANS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
 
 
@@ -89,7 +93,7 @@ def _header(path: Path, obj: SchemaObject) -> list[str]:
     with readable(path):
         if is_parquet(path):
             return list(pyarrow.parquet.read_schema(path).names)
-        return list(pd.read_csv(path, dtype="str", nrows=0, **csv_options(obj)).columns)
+        return list(pd.read_csv(path, dtype="str", nrows=0, **csv_options(obj, path)).columns)
 
 
 def _chunks_of(path: Path, obj: SchemaObject, rows: int) -> Iterator[pd.DataFrame]:
@@ -97,7 +101,7 @@ def _chunks_of(path: Path, obj: SchemaObject, rows: int) -> Iterator[pd.DataFram
         if is_parquet(path):
             reader = _parquet_chunks(path, {p.name for p in obj.properties}, rows)
         else:
-            texts = pd.read_csv(path, dtype="str", chunksize=rows, **csv_options(obj))
+            texts = pd.read_csv(path, dtype="str", chunksize=rows, **csv_options(obj, path))
             reader = (with_points(part, obj) for part in texts)
     while True:
         with readable(path):
@@ -214,20 +218,34 @@ def _booleans(values: pd.Series) -> pd.Series:
     return values.astype("str").str.lower().map(BOOLEANS).astype("float64")
 
 
-def csv_options(obj: SchemaObject) -> dict[str, Any]:
-    """How pandas reads a CSV, by the object's custom properties: delimiter, decimal, thousands, encoding, missing."""
-    custom = {p.property: p.value for p in obj.customProperties}
+def csv_options(obj: SchemaObject, path: Path) -> dict[str, Any]:
+    """How pandas reads a CSV, by the object's custom properties and by a first line that names the delimiter."""
+    custom = _custom(obj)
     missing = [*MISSING, *custom.get("missing", [])]
-    return {
+    options = {
         "sep": custom.get("delimiter", ","),
-        "decimal": custom.get("decimal", "."),
-        "thousands": custom.get("thousands"),
+        "quotechar": custom.get("quote", '"'),
+        "escapechar": custom.get("escape"),
         "encoding": custom.get("encoding", "utf-8-sig"),
         "keep_default_na": False,
         "na_values": {p.name: ["", *_words(p)] if p.logicalType == "string" else missing for p in obj.properties},
         "index_col": False,
         "skipinitialspace": True,
     }
+    with readable(path), io.TextIOWrapper(open_bytes(path), options["encoding"], errors="replace") as file:
+        said = SEP_LINE.match(file.read(20))
+    return options | {"sep": said[1], "skiprows": 1} if said else options
+
+
+def _custom(node: SchemaObject | Property) -> dict[str, Any]:
+    return {p.property: p.value for p in node.customProperties}
+
+
+def _style(obj: SchemaObject, prop: Property) -> tuple[str, str | None]:
+    """The decimal sign and the separator of thousands of a column: its own, if it has a ``decimal``, or the file's."""
+    own = _custom(prop)
+    found = own if "decimal" in own else _custom(obj)
+    return found.get("decimal", "."), found.get("thousands")
 
 
 def _words(prop: Property) -> list[str]:
@@ -236,19 +254,24 @@ def _words(prop: Property) -> list[str]:
 
 
 def _read_csv(path: Path, obj: SchemaObject) -> pd.DataFrame:
-    types = {p.name: {"integer": "Int64", "number": "float64"}.get(p.logicalType, "str") for p in obj.properties}
+    options = csv_options(obj, path)
+    decimal = _custom(obj).get("decimal", ".")
+    types = dict.fromkeys((p.name for p in obj.properties), "str")
+    fast = {p.name: "Int64" if p.logicalType == "integer" else "float64" for p in obj.properties if _is_fast(obj, p)}
     try:
-        return pd.read_csv(path, dtype=types, **csv_options(obj))
+        return with_points(pd.read_csv(path, dtype=types | fast, decimal=decimal, **options), obj)
     except (ValueError, TypeError):
-        # Something is not a number: read all as text, so that each bad value is found and named.
-        return with_points(pd.read_csv(path, dtype=dict.fromkeys(types, "str"), **csv_options(obj)), obj)
+        # Something is not a number to pandas: read all as text, so that it is rewritten, or found and named.
+        return with_points(pd.read_csv(path, dtype=types, **options), obj)
+
+
+def _is_fast(obj: SchemaObject, prop: Property) -> bool:
+    """Whether pandas itself can read a column's numbers: of separators of thousands it would take any."""
+    return prop.logicalType in NUMERIC and _style(obj, prop) == (_custom(obj).get("decimal", "."), None)
 
 
 def with_points(frame: pd.DataFrame, obj: SchemaObject) -> pd.DataFrame:
-    """Write numbers that were read as text with a decimal point, so that they convert."""
-    options = csv_options(obj)
-    if options["decimal"] == "." and not options["thousands"]:
-        return frame
-    numeric = [p.name for p in obj.properties if p.logicalType in NUMERIC and p.name in frame]
-    plain = frame[numeric].apply(lambda c: c.str.replace(options["thousands"] or "\0", "", regex=False))
-    return frame.assign(**plain.apply(lambda c: c.str.replace(options["decimal"], ".", regex=False)))
+    """Write numbers that were read as text as Python does, so that they convert."""
+    written = [p for p in obj.properties if p.logicalType in NUMERIC and p.name in frame]
+    written = [p for p in written if isinstance(frame[p.name].dtype, pd.StringDtype)]
+    return frame.assign(**{p.name: numerals.rewritten(frame[p.name], *_style(obj, p)) for p in written})
