@@ -116,6 +116,8 @@ class GitHub:
         git(root, "clone", "--quiet", "--bare", str(project), str(self.origin))
         git(root, "clone", "--quiet", str(self.origin), str(self.work))
         self.pulls: dict[int, Pull] = {}
+        self.plan = ""  # a row of actions/plans.json
+        self.server = "https://github.com"
         self.runs = itertools.count(101)
 
     def copy(self, root: Path) -> GitHub:
@@ -196,10 +198,16 @@ class GitHub:
         git(tree, "merge", "--quiet", "--no-ff", "--no-edit", head)
         return self._run(name, "pull_request", payload, tree, **options)
 
-    def on_push(self, name: str, *, event: str = "push", branch: str = "main", **options: Any) -> Outcome:
-        """Run a workflow for the newest commit on main; `branch` gives that commit another branch's name."""
-        payload = {"ref": f"refs/heads/{branch}", "after": self.head()}
-        tree = self._clone(self.head())
+    def on_push(
+        self, name: str, *, event: str = "push", branch: str = "main", commit: str = "", **options: Any
+    ) -> Outcome:
+        """Run a workflow for the newest commit on main, or again for an older one.
+
+        `branch` gives that commit another branch's name.
+        """
+        commit = commit or self.head()
+        payload = {"ref": f"refs/heads/{branch}", "after": commit}
+        tree = self._clone(commit)
         if branch != "main":
             git(tree, "checkout", "--quiet", "-b", branch)
         return self._run(name, event, payload, tree, **options)
@@ -326,13 +334,16 @@ class GitHub:
         stop_after: str = "",
         fakes: Path | None = None,
         secrets: dict[str, str] | None = None,
+        variables: dict[str, str] | None = None,
     ) -> Outcome:
         """Run a workflow in a clone.
 
         `matrix` keeps one leg, `stop_after` (job/step) kills it after a step, `fakes` holds programs that take the
-        place of real ones, and `secrets` are those of the repository.
+        place of real ones, and `secrets` and `variables` are those of the repository.
         """
         payload["repository"] = {"full_name": self.repository, "default_branch": "main"}
+        if self.plan:
+            (self.state / "plan").write_text(self.plan)
         outcome = Outcome(name, int(tree.name), payload)
         file = self.root / f"event-{outcome.id}.json"
         file.write_text(json.dumps(payload))
@@ -348,6 +359,9 @@ class GitHub:
             "someone",
         ]
         command += ["--env", f"GITHUB_RUN_ID={outcome.id}", "--env", f"GITHUB_REPOSITORY={self.repository}"]
+        command += ["--env", f"GITHUB_SERVER_URL={self.server}"]
+        for name, value in (variables or {}).items():
+            command += ["--var", f"{name}={value}"]
         for secret, value in (secrets or {}).items():
             command += ["--secret", f"{secret}={value}"]
         if matrix:

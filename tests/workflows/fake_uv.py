@@ -37,4 +37,7 @@ match sys.argv[1:]:
     case [_, _, "ml", "package", *options]:
         write("bento/Containerfile", "FROM scratch\n")
         name = options[options.index("--image") + 1]
-        subprocess.run(["docker", "build", "--tag", name, "--file", "Containerfile", "bento"], check=True)
+        # No two images are alike, as no two commits are.
+        write("bento/commit", name)
+        label = f"--label=org.opencontainers.image.revision={os.environ['GITHUB_SHA']}"
+        subprocess.run(["docker", "build", label, "--tag", name, "--file", "Containerfile", "bento"], check=True)

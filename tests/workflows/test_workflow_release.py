@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
+import tarfile
 from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import pytest
-from acting import GitHub, Outcome, step_key, workflow
+from acting import ACTIONS, GitHub, Outcome, step_key, workflow
 
 from workflows.conftest import fake_uv, nothing, write
 from workflows.coverage_table import PROJECT
 
+PLANS = json.loads((ACTIONS / "plans.json").read_text(encoding="utf-8"))
 BUILD, PUBLISH = (workflow(PROJECT, "release")["jobs"][job]["steps"] for job in ("build", "publish"))
 Release = Callable[..., Outcome]
 
@@ -30,7 +35,7 @@ def published(hub: GitHub) -> list[str]:
 
 def order(hub: GitHub) -> list[str]:
     """What happened to the image and the release, in order, in a word or two each."""
-    events = [event for event in hub.events() if event["event"] != "dispatch"]
+    events = [event for event in hub.events() if event["event"] not in ("dispatch", "upload")]
     return [f"push {event['tag']}" if event["event"] == "push" else event["event"] for event in events]
 
 
@@ -42,15 +47,15 @@ def test_a_release_tests_before_it_writes_and_ends_with_the_release(hub: GitHub,
     assert re.fullmatch(rf"model-\d{{4}}\.\d\d\.\d\d-{commit[:7]}", tag)
     assert order(hub) == [
         "build", "run", "stopped", "attest", "release created", "login",
-        f"push {commit}", f"push {tag.removeprefix('model-')}", "push latest", "release published",
+        f"push {commit}", f"push {tag.removeprefix('model-')}", "push latest", "release published", "artifact deleted",
     ]  # fmt: skip
     assert len(set(hub.tags().values())) == 1
     [attested] = hub.events("attest")
     assert (attested["image"], attested["digest"]) == ("ghcr.io/acme/churn", hub.tags()["latest"])
-    assert hub.releases()[0]["body"] == "# Model card\n"
+    assert hub.releases()[0]["body"].startswith("# Model card\n\n**Provenance**: signed by GitHub.")
     assert hub.releases()[0]["target"] == commit
     assert {file.name for file in (hub.state / "releases" / tag).iterdir()} == {
-        "release.json", "run.tar.gz", "sbom.spdx.json"
+        "release.json", "run.tar.gz", "sbom.spdx.json", "provenance.json", "provenance.sigstore.json"
     }  # fmt: skip
     asked = (hub.state / "asked").read_text().splitlines()
     assert [line.split()[1] for line in asked if line.startswith("ml ")] == ["train", "package", "smoke", "card"]
@@ -125,7 +130,9 @@ def test_only_main_is_released(hub: GitHub, fakes: Path) -> None:
 def keys(steps: list[dict[str, object]]) -> list[str]:
     """The names of steps which run a command or an action, apart from the checkout, which act does itself."""
     found = [step_key(index, step) for index, step in enumerate(steps)]
-    return [key for key, step in zip(found, steps, strict=True) if "checkout@" not in str(step.get("uses"))]
+    pairs = zip(found, steps, strict=True)
+    ran = [(key, step) for key, step in pairs if "failure()" not in str(step.get("if"))]
+    return [key for key, step in ran if "checkout@" not in str(step.get("uses"))]
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +169,192 @@ def test_killed_after_any_step_there_is_no_untested_latest(
     assert hub.on_push("release", fakes=fakes).conclusion == "success"
     assert len(published(hub)) == 2
     assert hub.tags()["latest"] == hub.tags()[hub.head()] == hub.events("attest")[-1]["digest"]
+
+
+# Every plan -----------------------------------------------------------------------------------------------------------
+
+
+def asset(hub: GitHub, name: str, number: int = 0) -> Path:
+    """A file of a release."""
+    return hub.state / "releases" / hub.releases()[number]["tagName"] / name
+
+
+@pytest.mark.parametrize("plan", [row["id"] for row in PLANS["setups"] if row["server"] == "GitHub"])
+def test_a_release_succeeds_on_every_plan_and_says_whether_it_is_signed(
+    hub: GitHub, release: Release, plan: str
+) -> None:
+    hub.plan = plan
+    outcome = release()
+    assert outcome.conclusion == "success", outcome.log
+    statement = json.loads(asset(hub, "provenance.json").read_text())
+    [subject, run, record] = statement["subject"]
+    assert (subject["name"], subject["digest"]) == ("ghcr.io/acme/churn", {"sha256": hub.tags()["latest"][7:]})
+    assert run == {"name": "run.tar.gz", "digest": {"sha256": sha256(asset(hub, "run.tar.gz"))}}
+    with tarfile.open(asset(hub, "run.tar.gz")) as archive:
+        packed = archive.extractfile("model/release.json")
+        assert packed is not None
+        assert record["digest"] == {"sha256": hashlib.sha256(packed.read()).hexdigest()}
+    built = statement["predicate"]["buildDefinition"]
+    assert built["resolvedDependencies"][0]["digest"] == {"gitCommit": hub.head()}
+    note = hub.releases()[0]["body"].partition("**Provenance**: ")[2]
+    signed = asset(hub, "provenance.sigstore.json").exists()
+    assert signed == (plan in attestations()["allowed"])
+    if signed:
+        assert note.startswith("signed by GitHub. `gh attestation verify run.tar.gz --repo acme/churn")
+        assert "--signer-workflow acme/churn/.github/workflows/release.yml --source-ref refs/heads/main`" in note
+    else:
+        assert "Failed to persist attestation: Feature not available for" in outcome.log
+        assert note.startswith("Nobody signed it: GitHub attests for public repositories and on Enterprise Cloud.")
+        assert note.count("\n") == 1
+        assert "Nobody signed it" in outcome.summary
+
+
+def attestations() -> dict[str, Any]:
+    """What the table says of attestations."""
+    return next(entry for entry in PLANS["features"] if entry["id"] == "attestations")
+
+
+def sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_what_nobody_signs_is_what_github_would_sign(hub: GitHub, release: Release) -> None:
+    release()
+    [attested] = hub.events("attest")
+    ours = json.loads(asset(hub, "provenance.json").read_text())
+    for statement in (ours, attested["statement"]):
+        # Numbers that act does not give to a step in the way GitHub does.
+        del statement["predicate"]["buildDefinition"]["internalParameters"]["github"]
+    assert ours == attested["statement"]
+
+
+def test_where_a_signature_is_required_nothing_is_released_without(hub: GitHub, release: Release) -> None:
+    hub.plan = "private-user-free"
+    outcome = release(variables={"SIGNED_RELEASES": "required"})
+    assert outcome.conclusion == "failure"
+    assert (hub.tags(), hub.releases()) == ({}, [])
+
+
+def test_a_package_of_another_repository_names_the_setting(hub: GitHub, release: Release) -> None:
+    (hub.state / "package-of-another-repository").touch()
+    outcome = release()
+    assert outcome.conclusion == "failure"
+    assert "denied: permission_denied: write_package" in outcome.log
+    assert "add acme/churn with the role Write" in outcome.log
+    assert published(hub) == []
+
+
+# Which one is the latest ----------------------------------------------------------------------------------------------
+
+
+def test_of_three_merges_in_a_minute_the_newest_is_released_and_names_the_others(
+    hub: GitHub, release: Release
+) -> None:
+    """GitHub keeps one waiting run of a group: the second merge's is cancelled by the third's, and never starts."""
+    release()
+    first, second, third = (hub.commit("main", nothing) for _ in range(3))
+    release(commit=first)
+    release(commit=third)
+    newest = next(entry for entry in hub.releases() if entry["target"] == third)
+    assert newest["isLatest"]
+    assert f"**Since {hub.releases()[1]['tagName']}**: {second[:7]}, {third[:7]}" in newest["body"]
+    latest = hub.tags()["latest"]
+    assert latest == hub.tags()[third]
+
+    # Somebody runs the cancelled one again.
+    outcome = release(commit=second)
+    assert outcome.conclusion == "success", outcome.log
+    assert "is released beside the newer" in outcome.log
+    assert (hub.tags()["latest"], hub.tags()[second] != latest) == (latest, True)
+    assert [entry["isLatest"] for entry in hub.releases()] == [True, True, True, False]
+
+
+def test_latest_does_not_move_back_past_a_release_that_was_cut_off(hub: GitHub, release: Release, fakes: Path) -> None:
+    """`latest` was pushed and the release not yet published: no release says so, the image's label does."""
+    older = hub.head()
+    newer = hub.commit("main", nothing)
+    index = next(i for i, step in enumerate(PUBLISH) if step["name"] == "Push the image as latest")
+    hub.on_push("release", fakes=fakes, stop_after=f"publish/{index}")
+    hub.stop_containers()
+    assert hub.tags()["latest"] == hub.tags()[newer]
+    assert release(commit=older).conclusion == "success"
+    assert hub.tags()["latest"] == hub.tags()[newer] != hub.tags()[older]
+
+
+def test_where_the_registry_does_not_answer_latest_stays(hub: GitHub, release: Release) -> None:
+    release()
+    latest = hub.tags()["latest"]
+    hub.commit("main", nothing)
+    (hub.state / "registry-is-down").touch()
+    assert release().conclusion == "failure"
+    assert hub.tags()["latest"] == latest
+    (hub.state / "registry-is-down").unlink()
+    assert release().conclusion == "success"
+    assert hub.tags()["latest"] == hub.tags()[hub.head()] != latest
+
+
+def test_what_is_not_on_main_any_more_is_not_released(hub: GitHub, release: Release) -> None:
+    gone = hub.commit("main", nothing)
+    hub.commit("main", write("src/other.py", "x = 1\n"), base="main~1", force=True)
+    outcome = release(commit=gone)
+    assert outcome.conclusion == "failure"
+    assert f"{gone} is not on main any more" in outcome.log
+    assert (hub.tags(), hub.releases()) == ({}, [])
+
+
+# Storage --------------------------------------------------------------------------------------------------------------
+# A hundredth of everything: 171 MB of image and 500 MB of quota, in tenths of milliseconds to write.
+
+IMAGE, QUOTA = 1_710_000, 5_000_000
+
+
+@pytest.fixture
+def small_quota(hub: GitHub) -> GitHub:
+    """A private repository on the Free plan, where an image is a third of what may be kept."""
+    hub.plan = "private-user-free"
+    (hub.state / "image-bytes").write_text(str(IMAGE))
+    (hub.state / "quota-bytes").write_text(str(QUOTA))
+    return hub
+
+
+def kept(hub: GitHub) -> dict[str, Any]:
+    """What is stored, and the most there has been."""
+    return json.loads((hub.state / "storage.json").read_text())
+
+
+def test_a_week_of_releases_stays_under_the_quota(small_quota: GitHub, release: Release) -> None:
+    """Twenty were tried; seven show the same, since a release that ends well leaves nothing behind."""
+    hub = small_quota
+    push = next(i for i, step in enumerate(PUBLISH) if step["name"] == "Push the image under its version")
+    for hour, cut_off in ((0, False), (1, True), (2, True), (3, True), (8, False), (16, True), (24, False)):
+        (hub.state / "hours").write_text(str(hour))
+        hub.commit("main", nothing)
+        outcome = release(stop_after=f"publish/{push}" if cut_off else "")
+        hub.stop_containers()
+        assert outcome.conclusion == ("failure" if cut_off else "success"), outcome.log
+        assert len(kept(hub)["kept"]) == cut_off, "what it left, and nothing of those before"
+    assert len(published(hub)) == 3
+    assert IMAGE < kept(hub)["most"] < QUOTA
+
+
+def test_a_release_hands_over_its_compressed_image_and_little_else(small_quota: GitHub, release: Release) -> None:
+    release()
+    [upload] = [event for event in small_quota.events("upload") if event["name"] == "release"]
+    assert IMAGE <= upload["size"] <= IMAGE * 1.02
+
+
+def test_where_there_is_no_room_it_says_what_to_do(small_quota: GitHub, release: Release) -> None:
+    hub = small_quota
+    full = {"kept": {"1": ["something", QUOTA + 1, 14]}, "counted": QUOTA + 1, "at": 0, "most": QUOTA + 1}
+    (hub.state / "storage.json").write_text(json.dumps(full))
+    outcome = release()
+    assert outcome.conclusion == "failure"
+    assert "Failed to CreateArtifact: Artifact storage quota has been hit." in outcome.log
+    assert "delete artifacts (Actions → a run → Artifacts)" in outcome.log
+    assert (hub.tags(), hub.releases()) == ({}, [])
+    # It has run out: the same run, started again.
+    (hub.state / "hours").write_text(str(14 * 24))
+    assert release().conclusion == "success"
 
 
 def test_it_starts_when_the_model_can_have_changed() -> None:

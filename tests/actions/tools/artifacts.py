@@ -6,7 +6,9 @@ import sys
 import zipfile
 from pathlib import Path
 
-from state import api
+import plans
+import storage
+from state import api, record
 
 REPOSITORY, RUN = os.environ["GITHUB_REPOSITORY"], os.environ["GITHUB_RUN_ID"]
 LISTING = api(f"repos/{REPOSITORY}/actions/runs/{RUN}/artifacts")
@@ -20,6 +22,9 @@ def listed() -> list[dict]:
 
 def upload() -> None:
     """Store the named files relative to their common folder, as the real action does."""
+    plans.refuse("actions")
+    if storage.is_over():
+        plans.refuse_always("artifact storage")
     artifacts = listed()
     if any(artifact["name"] == NAME for artifact in artifacts):
         sys.exit(f"::error::Conflict: an artifact with this name already exists on the workflow run: {NAME}")
@@ -36,13 +41,19 @@ def upload() -> None:
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in files:
             archive.write(file, file.relative_to(root))
-    artifacts.append({"id": identifier, "name": NAME, "size_in_bytes": content.stat().st_size, "expired": False})
+    size, day = content.stat().st_size, storage.now() / 24
+    storage.keep(identifier, NAME, size, until=day + (float(os.environ["DAYS"]) or 90))
+    artifacts.append({"id": identifier, "name": NAME, "size_in_bytes": size, "expired": False})
     LISTING.parent.mkdir(parents=True, exist_ok=True)
     LISTING.write_text(json.dumps({"total_count": len(artifacts), "artifacts": artifacts}))
+    record(event="upload", name=NAME, size=size)
+    with Path(os.environ["GITHUB_OUTPUT"]).open("a") as file:
+        file.write(f"artifact-id={identifier}\n")
 
 
 def download() -> None:
     """Unpack an artifact."""
+    plans.refuse("actions")
     found = [artifact["id"] for artifact in listed() if artifact["name"] == NAME]
     if not found:
         sys.exit(f"::error::Artifact not found for name: {NAME}")

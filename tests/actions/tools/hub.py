@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import storage
 from state import STANDIN, api, record
 
 ORIGIN = STANDIN.parent / "origin.git"
@@ -213,6 +214,12 @@ def repository(path: str, method: str, fields: dict[str, str], jq: str | None) -
     if re.fullmatch(r"repos/[^/]+/[^/]+/commits/[0-9a-f]{40}/pulls", url.path) and not api(url.path).is_file():
         show([], jq)  # pushed to main directly
         return True
+    if found := re.fullmatch(r"(repos/[^/]+/[^/]+)/actions/artifacts(?:/(\d+))?", url.path):
+        artifacts(found[1], found[2], method, parse_qs(url.query), jq)
+        return True
+    if found := re.fullmatch(r"repos/[^/]+/[^/]+/compare/([^/]+)\.\.\.([^/]+)", url.path):
+        show(compared(found[1], found[2]), jq)
+        return True
     match = re.fullmatch(r"repos/[^/]+/[^/]+/(git/refs|contents)(?:/(.*))?", url.path)
     if not match:
         return False
@@ -233,6 +240,30 @@ def repository(path: str, method: str, fields: dict[str, str], jq: str | None) -
         ref = parse_qs(url.query)["ref"][0]
         show({"sha": git("rev-parse", f"{ref}:{rest}"), "path": rest}, jq)
     return True
+
+
+def artifacts(repository: str, identifier: str | None, method: str, asked: dict[str, list[str]], jq: str | None) -> None:
+    """List the artifacts of a repository by name, or delete one."""
+    if method == "DELETE":
+        content = api(f"{repository}/actions/artifacts/{identifier}/zip")
+        if not content.exists():
+            fail("Not Found (HTTP 404)")
+        content.unlink()
+        storage.drop(str(identifier))
+        record(event="artifact deleted", id=int(str(identifier)))
+        return
+    kept = storage.load()["kept"]
+    show({"artifacts": [{"id": int(i), "name": name} for i, (name, *_) in kept.items() if [name] == asked["name"]]}, jq)
+
+
+def compared(base: str, head: str) -> dict[str, Any]:
+    """How two commits stand to each other."""
+    old, new = (git("rev-parse", "--quiet", "--verify", f"{name}^{{commit}}", check=False) for name in (base, head))
+    if not old or not new:
+        fail("Not Found (HTTP 404)")
+    ahead, behind = (git("rev-list", "--reverse", f"{a}..{b}").split() for a, b in ((old, new), (new, old)))
+    status = {(0, 0): "identical", (1, 0): "ahead", (0, 1): "behind", (1, 1): "diverged"}
+    return {"status": status[bool(ahead), bool(behind)], "commits": [{"sha": sha} for sha in ahead]}
 
 
 def _put(path: str, fields: dict[str, str]) -> None:
