@@ -35,11 +35,13 @@ def released(served: Project, tmp_path_factory: pytest.TempPathFactory) -> Relea
     hub = GitHub(root / "hub", served.root, environment=served.root)
     commit = hub.commit("main", lambda tree: replace(tree / "params.yaml", SMALLER), message="A smaller model")
     pull = {"number": 7, "title": "A smaller model", "merged_at": "2026-01-01T00:00:00Z", "merge_commit_sha": commit}
-    pull |= {"head": {"sha": "f" * 40}, "user": {"login": "author"}}
-    reviews = [("first", "APPROVED"), ("second", "APPROVED"), ("second", "CHANGES_REQUESTED"), ("third", "COMMENTED")]
+    pull |= {"head": {"sha": "f" * 40}, "user": {"login": "author"}, "base": {"ref": "main"}}
+    said = [("first", "APPROVED"), ("second", "APPROVED"), ("second", "CHANGES_REQUESTED"), ("third", "COMMENTED")]
+    reviews = [{"user": {"login": who}, "state": state, "commit_id": "f" * 40} for who, state in said]
     hub.answer(f"commits/{commit}/pulls", [pull])
     hub.answer("pulls/7", pull | {"merged_by": {"login": "maintainer"}})
-    hub.answer("pulls/7/reviews", [{"user": {"login": who}, "state": state} for who, state in reviews])
+    hub.answer("pulls/7/reviews", reviews)
+    hub.answer("collaborators/first/permission", {"permission": "write"})
     checks = [{"id": n, "name": "Model review", "output": {"summary": text}} for n, text in ((3, REVIEW), (2, "older"))]
     hub.answer(f"commits/{'f' * 40}/check-runs", {"check_runs": checks})
     try:
@@ -52,6 +54,8 @@ def released(served: Project, tmp_path_factory: pytest.TempPathFactory) -> Relea
     git(root, "clone", "--quiet", str(hub.origin), str(project.root))
     with tarfile.open(asset) as archive:
         archive.extractall(project.root / "runs", filter="data")
+    for name in ("provenance.json", "provenance.sigstore.json", "run.tar.gz"):
+        shutil.copy(asset.with_name(name), project.root / "runs")
     [bento] = (hub.root / "bentoml/bentos").glob("*/*/")
     return Released(project, project.root / "runs/model", bento, outcome.log)
 
@@ -93,6 +97,66 @@ def test_a_release_answers_every_question(released: Released) -> None:
     assert answers["approval"] == "#7: first approved, maintainer merged"
     assert answers["review"] == "Model review: better ✅"
     assert "$10.00 a false positive, $4.00 a false negative" in answers["cost"]
+
+
+def test_its_provenance_is_checked_and_says_how_to_check_the_signature(released: Released) -> None:
+    done = audit(released, released.run)
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("provenance: ")]
+    assert line.startswith("provenance: ghcr.io/acme/churn@sha256:")
+    assert "built by .github/workflows/release.yml of https://github.com/acme/churn; signed, and checked by" in line
+    verify = "'gh attestation verify run.tar.gz --repo acme/churn --signer-workflow acme/churn/.github/workflows/"
+    assert f"{verify}release.yml --source-ref refs/heads/main'" in line
+
+
+def test_what_nobody_signed_says_so(tampered: Released) -> None:
+    (tampered.run.parent / "provenance.sigstore.json").unlink()
+    done = audit(tampered, tampered.run)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "provenance: ghcr.io/acme/churn@sha256:" in done.stdout and "; nobody signed it" in done.stdout
+
+
+def test_a_bento_is_checked_against_the_statement_that_is_named(tampered: Released) -> None:
+    statement = tampered.run.parent / "provenance.json"
+    done = tampered.project.run("ml", "audit", str(tampered.bento))
+    assert "provenance: not here" in done.stdout
+    done = tampered.project.run("ml", "audit", str(tampered.bento), "--provenance", str(statement))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "provenance: ghcr.io/acme/churn@sha256:" in done.stdout
+
+
+def edit_statement(case: Released, old: str, new: str) -> None:
+    replace(case.run.parent / "provenance.json", {old: new})
+
+
+STATEMENTS = {
+    "another commit": (lambda case: edit_statement(case, '"gitCommit": "', '"gitCommit": "f'), "is about another commit"),
+    "another workflow": (lambda case: edit_statement(case, "workflows/release.yml", "workflows/evil.yml"), "names another workflow or branch"),
+    "another branch": (lambda case: edit_statement(case, '"ref": "refs/heads/main"', '"ref": "refs/heads/x"'), "names another workflow or branch"),
+    "another kind": (lambda case: edit_statement(case, "slsa.dev/provenance/v1", "slsa.dev/verification"), "kind"),
+    "no statement": (lambda case: (case.run.parent / "provenance.json").write_text("[1]"), "is not what 'release' writes"),
+    "signs of a terminal": (lambda case: edit_statement(case, "ghcr.io/acme", "ghcr.io/\\u001b[31m"), "is not what 'release'"),
+    "no JSON": (lambda case: (case.run.parent / "provenance.json").write_text("{"), "is not what 'release' writes"),
+    "another archive": (lambda case: flip(case.run.parent / "run.tar.gz"), "is about another run.tar.gz"),
+    "another bundle": (
+        lambda case: edit_statement(case, "ghcr.io/acme/churn", "ghcr.io/acme/other"),
+        "is not what provenance.sigstore.json holds",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STATEMENTS)
+def test_a_statement_about_something_else_is_noticed(tampered: Released, case: str) -> None:
+    edit, words = STATEMENTS[case]
+    edit(tampered)
+    done = audit(tampered, tampered.run)
+    assert_broken(done, "provenance.json")
+    assert words in done.stderr
+
+
+def test_who_rewrites_every_hash_of_a_run_ends_at_the_statement(tampered: Released) -> None:
+    record = tampered.run / "release.json"
+    replace(record, {'"approved_by": [\n    "first"': '"approved_by": [\n    "mallory"'})
+    assert_broken(audit(tampered, tampered.run), "provenance.json")
 
 
 def test_its_bento_is_traced_to_the_same_commit_code_included(released: Released) -> None:

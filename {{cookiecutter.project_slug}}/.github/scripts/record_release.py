@@ -3,6 +3,9 @@
 Usage: record_release.py RUN. Asks GitHub about the pull request that brought this commit to main, and writes
 `release.json` and, where there was a review, `review.md` into the run's folder. The hashes in `release.json` tie both
 to the run's manifest.
+
+What counts: the pull request that was merged into main as this very commit; approvals of what was merged, by people who
+may write to the repository; a review made against main.
 """
 
 import hashlib
@@ -12,8 +15,12 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+
+import base
 
 REVIEW = "Model review"
+DEFAULT_BRANCH = "main"
 
 
 def main() -> None:
@@ -22,15 +29,15 @@ def main() -> None:
     pull, review = find_pull(commit), ""
     record: dict[str, Any] = {"commit": commit, "pull_request": None, "approved_by": [], "review": None}
     if pull:
-        number = pull["number"]
-        review = find_review(pull["head"]["sha"])
+        number, head = pull["number"], pull["head"]["sha"]
+        review = find_review(head, number)
         merged = get(f"pulls/{number}").get("merged_by") or {}
         record |= {
             "pull_request": number,
             "title": pull["title"],
             "author": pull["user"]["login"],
             "merged_by": merged.get("login"),
-            "approved_by": approvers(get(f"pulls/{number}/reviews?per_page=100")),
+            "approved_by": approvers(list_reviews(number), head),
             "review": review.partition("\n")[0].strip("# ") or None,
         }
     files = ["manifest.json"]
@@ -43,26 +50,55 @@ def main() -> None:
 
 
 def find_pull(commit: str) -> dict[str, Any] | None:
-    """The merged pull request that this commit came with; none for a commit pushed to main directly."""
-    merged = [pull for pull in get(f"commits/{commit}/pulls") if pull.get("merged_at")]
-    exact = [pull for pull in merged if pull.get("merge_commit_sha") == commit]
-    return next(iter(exact + merged), None)
+    """The pull request that was merged into main as this commit.
+
+    None for a commit that was pushed to main directly, also where a pull request brought it to another branch.
+    """
+    for pull in get(f"commits/{commit}/pulls"):
+        merged = pull.get("merged_at") and pull.get("merge_commit_sha") == commit
+        if merged and base.is_default(pull, DEFAULT_BRANCH):
+            return dict(pull)
+    return None
 
 
-def find_review(head: str) -> str:
-    """The text of the newest check that `report` set on the pull request's head; empty when there is none."""
+def find_review(head: str, number: int) -> str:
+    """The text of the newest check that `report` set on the pull request's head; empty when there is none.
+
+    One from before the pull request was pointed at main was made against another branch.
+    """
     runs = get(f"commits/{head}/check-runs?check_name={REVIEW.replace(' ', '%20')}&per_page=100")["check_runs"]
     newest = max((check for check in runs if check["name"] == REVIEW), key=lambda check: check["id"], default={})
+    if newest and base.is_older(newest.get("started_at") or "", number, get):
+        print(f"::warning::The review of pull request {number} was made against another branch: it is not recorded.")
+        return ""
     return (newest.get("output") or {}).get("summary") or ""
 
 
-def approvers(reviews: list[dict[str, Any]]) -> list[str]:
-    """Who approves, by each one's last word; comments take nothing back."""
-    last: dict[str, str] = {}
+def list_reviews(number: int) -> list[dict[str, Any]]:
+    """All reviews of a pull request, oldest first."""
+    found: list[dict[str, Any]] = []
+    while len(page := get(f"pulls/{number}/reviews?per_page=100&page={len(found) // 100 + 1}")) == 100:
+        found += page
+    return found + list(page)
+
+
+def approvers(reviews: list[dict[str, Any]], head: str) -> list[str]:
+    """Who approves what was merged, by each one's last word, and may write; comments take nothing back."""
+    last: dict[str, dict[str, Any]] = {}
     for review in reviews:
         if review["state"] in ("APPROVED", "CHANGES_REQUESTED", "DISMISSED"):
-            last[(review["user"] or {"login": "ghost"})["login"]] = review["state"]
-    return sorted(name for name, state in last.items() if state == "APPROVED")
+            last[(review["user"] or {"login": "ghost"})["login"]] = review
+    approved = [name for name, review in last.items() if (review["state"], review["commit_id"]) == ("APPROVED", head)]
+    return sorted(filter(may_write, approved))
+
+
+def may_write(login: str) -> bool:
+    """Whether somebody may write to the repository; of a stranger GitHub says "read", or 404."""
+    try:
+        permission = get(f"collaborators/{quote(login, safe='')}/permission")["permission"]
+    except subprocess.CalledProcessError:
+        return False
+    return permission in ("admin", "write")
 
 
 def get(path: str) -> Any:

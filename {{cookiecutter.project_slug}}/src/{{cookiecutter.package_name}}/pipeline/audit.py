@@ -2,8 +2,9 @@
 
 A run's manifest holds the SHA-256 of each of its files, of the raw data, contract, params and lock, and the commit; the
 commit holds those same files. What `release` adds, ``release.json``, holds the manifest's own hash, the pull request,
-its approvals and the hash of its review. Whoever changes a file and every hash above it ends at the release itself,
-whose provenance GitHub signs: ``gh attestation verify`` is the last link, and needs the network.
+its approvals and the hash of its review, and the release's provenance statement holds the hash of that. Whoever changes
+a file and every hash above it ends at this statement. Where GitHub signs it, ``gh attestation verify`` is the last link,
+and needs the network; elsewhere nobody signed it, and the release itself is what has to be believed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from . import params, provenance
+from . import attestation, params, provenance
 from .blocks import money
 from .errors import InputError
 from .provenance import Manifest, Release
@@ -34,8 +35,10 @@ class Link(NamedTuple):
     problem: str = ""
 
 
-def audit(target: str, root: Path) -> tuple[dict[str, str], list[Link]]:
+def audit(target: str, root: Path, statement: Path | None = None) -> tuple[dict[str, str], list[Link]]:
     """Check a run's folder, a bento's folder or an image.
+
+    ``statement`` is the provenance that came with the release; one that lies with the run is found.
 
     Returns
     -------
@@ -56,6 +59,15 @@ def audit(target: str, root: Path) -> tuple[dict[str, str], list[Link]]:
         released = provenance.read(run / RELEASE, Release) if (run / RELEASE).is_file() else None
         links = list(_links(run, manifest, released, root))
         answers = _answers(manifest, released)
+        if statement and not statement.is_file():
+            raise InputError(f"{statement}: no such file; the release's files hold {attestation.STATEMENT}")
+        statement = statement or attestation.find(run)
+        if statement:
+            said, problem = attestation.check(statement, run, manifest.commit)
+            links.append(Link(attestation.STATEMENT, problem))
+            answers |= {"provenance": said} if said else {}
+        elif released:
+            answers["provenance"] = f"not here; '--provenance' names the release's {attestation.STATEMENT}"
         if not any(link.problem for link in links):  # whatever was tampered with may not even be read
             answers |= _cost(run)
         return answers, links

@@ -216,11 +216,14 @@ def card(run: RunOption = DEFAULT_RUN) -> None:
 
 
 @app.command()
-def audit(target: Annotated[str, typer.Argument(help="A run's folder, a bento's folder, or an image.")]) -> None:
+def audit(
+    target: Annotated[str, typer.Argument(help="A run's folder, a bento's folder, or an image.")],
+    provenance: Annotated[Path | None, typer.Option(help="The release's provenance.json; found beside a run.")] = None,
+) -> None:
     """Check that a model can be traced to its data, code and approval; exit with 1 at a broken link."""
     from .audit import audit as check
 
-    answers, links = check(target, ROOT)
+    answers, links = check(target, ROOT, provenance)
     lines = [f"{question}: {answer}" for question, answer in answers.items()]
     broken = [f"{link.name} {link.problem}" for link in links if link.problem]
     typer.echo("\n".join([*lines, f"{len(links) - len(broken)} of {len(links)} links hold"]))
