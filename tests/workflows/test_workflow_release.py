@@ -247,9 +247,7 @@ def test_a_package_of_another_repository_names_the_setting(hub: GitHub, release:
 # Which one is the latest ----------------------------------------------------------------------------------------------
 
 
-def test_of_three_merges_in_a_minute_the_newest_is_released_and_names_the_others(
-    hub: GitHub, release: Release
-) -> None:
+def test_of_three_merges_in_a_minute_the_newest_is_released_and_names_the_others(hub: GitHub, release: Release) -> None:
     """GitHub keeps one waiting run of a group: the second merge's is cancelled by the third's, and never starts."""
     release()
     first, second, third = (hub.commit("main", nothing) for _ in range(3))

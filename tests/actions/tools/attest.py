@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import plans
-from state import STANDIN, record
+from state import record
 
 ENV = os.environ
 WORKFLOW = ".github/workflows/release.yml"
@@ -36,9 +36,7 @@ statement = {
     "predicate": {
         "buildDefinition": {
             "buildType": "https://actions.github.io/buildtypes/workflow/v1",
-            "externalParameters": {
-                "workflow": {"ref": ENV["GITHUB_REF"], "repository": repository, "path": WORKFLOW}
-            },
+            "externalParameters": {"workflow": {"ref": ENV["GITHUB_REF"], "repository": repository, "path": WORKFLOW}},
             "internalParameters": {"github": github},
             "resolvedDependencies": [
                 {"uri": f"git+{repository}@{ENV['GITHUB_REF']}", "digest": {"gitCommit": ENV["GITHUB_SHA"]}}

@@ -242,7 +242,9 @@ def repository(path: str, method: str, fields: dict[str, str], jq: str | None) -
     return True
 
 
-def artifacts(repository: str, identifier: str | None, method: str, asked: dict[str, list[str]], jq: str | None) -> None:
+def artifacts(
+    repository: str, identifier: str | None, method: str, asked: dict[str, list[str]], jq: str | None
+) -> None:
     """List the artifacts of a repository by name, or delete one."""
     if method == "DELETE":
         content = api(f"{repository}/actions/artifacts/{identifier}/zip")

@@ -1,4 +1,4 @@
-"""The storage for artifacts: adds up what is kept, counts it anew every six hours, and refuses uploads while it is over.
+"""The storage for artifacts: adds up what is kept, counts it anew every six hours, and refuses while over.
 
 The file `hours` in the state folder is the clock, `quota-bytes` another limit than the plan's. Nothing here waits.
 """

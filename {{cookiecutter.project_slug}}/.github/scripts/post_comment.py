@@ -1,8 +1,8 @@
 """Find and post the one comment of a review with gh, under the mark by which CML knows its own comment.
 
-Usage: post_comment.py find | post FILE. `find` tells the step who is to post: `by=cml`, or `by=gh` where CML would take
-another comment for ours: it looks at the first 30 comments alone, and at no author. `post` updates our comment, or makes
-it, so that CML can update it later. Whoever posts, there is one comment.
+Usage: post_comment.py find | post FILE. `find` tells the step who is to post: `by=cml`, or `by=gh` where CML would
+take another comment for ours: it looks at the first 30 comments alone, and at no author. `post` updates our comment, or
+makes it, so that CML can update it later. Whoever posts, there is one comment.
 """
 
 import json

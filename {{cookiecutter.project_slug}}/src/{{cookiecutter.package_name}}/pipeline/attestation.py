@@ -1,7 +1,7 @@
 """Check the provenance statement of a release: which workflow built what, from which commit.
 
-`release` attaches it as ``provenance.json`` (in-toto, SLSA). Where GitHub signs, ``provenance.sigstore.json`` holds the same
-statement in an envelope with the signature, which ``gh attestation verify`` checks; elsewhere nobody signed it.
+`release` attaches it as ``provenance.json`` (in-toto, SLSA). Where GitHub signs, ``provenance.sigstore.json`` holds the
+same statement in an envelope with the signature, which ``gh attestation verify`` checks; elsewhere nobody signed it.
 """
 
 from __future__ import annotations
@@ -56,9 +56,8 @@ def check(file: Path, run: Path, commit: str | None) -> tuple[str, str]:
     if made_from != commit:
         return "", f"is about another commit than {str(commit)[:7]}"
     for subject, path in ((RECORD, run / RECORD), (RUN, file.with_name(RUN))):
-        if subject == RECORD or path.is_file():
-            if sha256(path) != subjects.get(subject):
-                return "", f"is about another {subject}"
+        if (subject == RECORD or path.is_file()) and sha256(path) != subjects.get(subject):
+            return "", f"is about another {subject}"
     if signed and (signed["subject"], signed["predicate"]["buildDefinition"]["resolvedDependencies"]) != (
         statement["subject"],
         built["resolvedDependencies"],

@@ -2,9 +2,9 @@
 
 A run's manifest holds the SHA-256 of each of its files, of the raw data, contract, params and lock, and the commit; the
 commit holds those same files. What `release` adds, ``release.json``, holds the manifest's own hash, the pull request,
-its approvals and the hash of its review, and the release's provenance statement holds the hash of that. Whoever changes
-a file and every hash above it ends at this statement. Where GitHub signs it, ``gh attestation verify`` is the last link,
-and needs the network; elsewhere nobody signed it, and the release itself is what has to be believed.
+its approvals and the hash of its review, and the release's provenance statement holds the hash of that. Whoever
+changes a file and every hash above it ends at this statement. Where GitHub signs it, ``gh attestation verify`` is the
+last link, and needs the network; elsewhere nobody signed it, and the release itself is what has to be believed.
 """
 
 from __future__ import annotations
