@@ -114,7 +114,7 @@ CONTRACT = {
         "criticalDataElement": "For people: look twice.",
         "examples": "The first is the example in the service's description.",
         "tags": TEXT,
-        "customProperties": "`{property: role, value: …}` makes it `id`, `target`, `time` or `group`: no feature.",
+        "customProperties": "`{property: role, value: …}` makes it `id`, `target`, `time` or `group`: no feature. An id is required and unique, a time required.",
     },
     "Options": {
         "minimum": "Of numbers and dates; dates as ISO text.",

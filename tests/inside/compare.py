@@ -287,6 +287,22 @@ def test_rows_that_only_one_side_has_are_left_out_and_counted(tmp_path):
     assert found["verdict"] == "same"  # paired by row, whatever the order
 
 
+def test_held_out_rows_without_a_group_are_one_group(tmp_path):
+    z, y = customers(1000)
+    groups = np.where(np.arange(1000) % 10 < 3, None, (np.arange(1000) // 10).astype("str"))
+    sides = [a_run(tmp_path / name, logistic(z + noise), y) for name, noise in (("a", 0.0), ("b", 0.5))]
+    for run in sides:
+        predictions = run.predictions.assign(group=np.resize(groups, len(run.predictions)))
+        predictions.to_parquet(run.path / "predictions.parquet")
+    with_gaps = compare.compare(*(runs.Run(side.path) for side in sides))
+    for run in sides:
+        named = run.predictions.assign(group=np.resize(np.where(groups == None, "none", groups), 1000))  # noqa: E711
+        named.to_parquet(run.path / "predictions.parquet")
+    filled = compare.compare(*(runs.Run(side.path) for side in sides))
+    assert with_gaps["metrics"] == filled["metrics"]
+    assert with_gaps["metrics"]["brier"]["noise"]["rows"] > 0
+
+
 def test_what_cannot_be_compared_says_why(tmp_path):
     z, y = customers(100)
     old, new = a_run(tmp_path / "a", logistic(z), y), a_run(tmp_path / "b", logistic(z), y)

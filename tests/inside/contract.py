@@ -234,3 +234,31 @@ def test_a_column_that_is_gone_is_named_before_anything_else(tmp_path):
     pd.DataFrame({"y": pd.Series([], dtype="int64")}).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(tables.InputError, match="column 'a' is gone"):
         streams.check(tmp_path / "t.parquet", obj)
+
+
+def role(name: str) -> list[dict[str, str]]:
+    return [{"property": "role", "value": name}]
+
+
+@given(
+    kind=st.sampled_from(["integer", "string"]),
+    said=st.dictionaries(st.sampled_from(["required", "unique", "primaryKey"]), st.just(True)),
+    keys=st.lists(st.one_of(st.none(), st.integers(0, 4)), min_size=1, max_size=8),
+)
+def test_the_role_id_names_each_row_whatever_else_the_contract_says(kind, said, keys):
+    obj = table_of({"name": "k", "logicalType": kind, "customProperties": role("id"), **said})
+    values = [key if key is None or kind == "integer" else f"k{key}" for key in keys]
+    frame, mistyped = tables.cast(pd.DataFrame({"k": pd.Series(values, dtype=object), "y": 1}), obj, "a test")
+    broken = {v.rule: v.count for v in rules.check(frame, obj, mistyped)}
+    gaps, present = values.count(None), [v for v in values if v is not None]
+    twice = sum(present.count(v) > 1 for v in present)
+    assert broken == {r: n for r, n in {"required": gaps, "unique": twice}.items() if n}
+    if not gaps and kind == "integer":
+        assert frame["k"].dtype == "int64"
+
+
+@pytest.mark.parametrize(("name", "key"), [("id", "required"), ("id", "unique"), ("time", "required")])
+def test_a_role_that_is_denied_what_it_implies_is_refused(name: str, key: str):
+    with pytest.raises(Exception, match=f"column 'k' has the role {name}, so it cannot be '{key}: false'"):
+        table_of({"name": "k", "logicalType": "integer", "customProperties": role(name), key: False})
+    assert table_of({"name": "k", "logicalType": "date", "customProperties": role("time")}).column("k").required

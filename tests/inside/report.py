@@ -34,8 +34,8 @@ blocks, card, changes, charts, checks, contract, contract_changes, html_page, ma
         *("report", "review", "runs"),
     )
 )
-findings, measures, odcs = (
-    importlib.import_module(f"{PACKAGE}.pipeline.{n}") for n in ("findings", "measures", "odcs")
+findings, identity, measures, odcs = (
+    importlib.import_module(f"{PACKAGE}.pipeline.{n}") for n in ("findings", "identity", "measures", "odcs")
 )
 QUICK = settings(max_examples=200, deadline=None)
 HOSTILE = (
@@ -140,7 +140,7 @@ def made(folder, frame, y, p, *, threshold=0.5, found=None, spec=None, params=No
     frames = [pd.DataFrame({"row": ids, "part": n, "seed": 7, "target": y, "prediction": q}) for n, q in parts]
     pd.concat(frames).to_parquet(folder / "predictions.parquet", index=False)
     frame.assign(row=ids).to_parquet(folder / "holdout.parquet", index=False)
-    runs.row_hashes(pd.Series(ids), frame).to_parquet(folder / "rows.parquet", index=False)
+    identity.row_hashes(pd.Series(ids), frame).to_parquet(folder / "rows.parquet", index=False)
     (folder / "model.skops").touch()
     kinds = {"f": "number", "i": "integer", "M": "timestamp"}
     columns = [{"name": c, "logicalType": kinds.get(v.dtype.kind, "string")} for c, v in frame.items()]
@@ -256,8 +256,28 @@ def test_changed_rows_are_counted_by_id_and_content(tmp_path, rows):
 
 def test_rows_are_the_same_however_their_numbers_are_stored(rows):
     frame, ids = rows[0].assign(n=1), pd.Series(map(str, range(6000)))
-    stored = runs.row_hashes(ids, frame.assign(n=frame["n"].astype("float64")))
-    pd.testing.assert_frame_equal(runs.row_hashes(ids, frame), stored)
+    stored = identity.row_hashes(ids, frame.assign(n=frame["n"].astype("float64")))
+    pd.testing.assert_frame_equal(identity.row_hashes(ids, frame), stored)
+    pd.testing.assert_frame_equal(identity.row_hashes(ids, frame[frame.columns[::-1]]), stored)
+
+
+def test_rows_whose_values_changed_places_or_beyond_a_floats_reach_have_another_content(tmp_path, rows):
+    frame, z, y = rows
+    big = frame[["a", "b"]].assign(key=2**53)
+    old, order, renamed, swapped, next_ = (
+        made(tmp_path / name, table, y, logistic(z))
+        for name, table in {
+            "old": big,
+            "order": big[["key", "b", "a"]],
+            "renamed": big.rename(columns={"a": "c"}),
+            "swapped": big.rename(columns={"a": "b", "b": "a"}),
+            "next": big.assign(key=2**53 + 1),
+        }.items()
+    )
+    counts = [changes._data(old, new, contract.load(new.path / "contract.yaml"))["changed"] for new in (order, renamed)]
+    assert counts == [0, 0]
+    for new in (swapped, next_):
+        assert changes._data(old, new, contract.load(new.path / "contract.yaml"))["changed"] == 6000
 
 
 def test_two_thousand_hostile_columns_fit(tmp_path, rows):

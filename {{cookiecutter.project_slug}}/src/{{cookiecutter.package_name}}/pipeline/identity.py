@@ -48,15 +48,20 @@ def group_codes(groups: pd.Series) -> np.ndarray:
     return pd.factorize(groups, use_na_sentinel=False)[0]
 
 
-def content(table: pd.DataFrame, obj: SchemaObject) -> np.ndarray:
+def content(table: pd.DataFrame, obj: SchemaObject | None = None) -> np.ndarray:
     """Hash each row's values by column, whatever the columns' order and types; a role stands for the column's name."""
-    known = {p.name: p for p in obj.properties}
+    roles = {p.name: p.role for p in obj.properties if p.role} if obj else {}
     total = np.zeros(len(table), dtype=np.uint64)
     for name, values in table.items():
-        role = known[str(name)].role if str(name) in known else None
-        own = pd.util.hash_array(np.asarray([f"role {role}" if role else f"column {name}"], dtype=object))
-        total += _mixed(_hashed(values) + own)
+        known = f"role {roles[str(name)]}" if str(name) in roles else f"column {name}"
+        total += _mixed(_hashed(values) + pd.util.hash_array(np.asarray([known], dtype=object)))
     return _mixed(total)
+
+
+def row_hashes(ids: pd.Series, table: pd.DataFrame, obj: SchemaObject | None = None) -> pd.DataFrame:
+    """Return each row's id, its content, and its values alone: these stay the same where columns are renamed."""
+    values = sum((_mixed(_hashed(column)) for _, column in table.items()), start=np.zeros(len(table), dtype=np.uint64))
+    return pd.DataFrame({"row": ids.array, "content": content(table, obj), "values": values})
 
 
 def repeats(hashed: np.ndarray) -> np.ndarray:

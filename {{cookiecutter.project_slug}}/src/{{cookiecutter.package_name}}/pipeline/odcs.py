@@ -157,6 +157,20 @@ class Property(Strict):
             raise ValueError(f"latestYear {year!r} of column '{self.name}' is no year of four digits")
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def role_implies(cls, document: Any) -> Any:
+        """What names or orders rows is in each row, also where the document does not say so; it may not deny it."""
+        listed = document.get("customProperties") if isinstance(document, dict) else None
+        roles = [p.get("value") for p in listed or [] if isinstance(p, dict) and p.get("property") == "role"]
+        implied = ["required"] * bool({"id", "time"} & set(map(str, roles))) + ["unique"] * ("id" in roles)
+        for key in implied:
+            if document.get(key) is False:
+                raise ValueError(
+                    f"column '{document.get('name')}' has the role {roles[0]}, so it cannot be '{key}: false'"
+                )
+        return document | dict.fromkeys(implied, True) if implied else document
+
     @model_validator(mode="after")
     def makes_sense(self) -> Property:
         for custom in self.customProperties:

@@ -59,10 +59,10 @@ class Run:
         return pd.read_parquet(self.path / "predictions.parquet")
 
     @cached_property
-    def rows(self) -> pd.Series | None:
-        """A hash of each row's content, by row id; None in runs of older versions of the pipeline."""
+    def rows(self) -> pd.DataFrame | None:
+        """Hashes of each row, by row id: see :func:`identity.row_hashes`; None in runs of older versions."""
         path = self.path / "rows.parquet"
-        return pd.read_parquet(path).set_index("row")["content"] if path.is_file() else None
+        return pd.read_parquet(path).set_index("row") if path.is_file() else None
 
     @cached_property
     def holdout(self) -> pd.DataFrame:
@@ -112,13 +112,6 @@ def git(root: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
-
-
-def row_hashes(ids: pd.Series, table: pd.DataFrame) -> pd.DataFrame:
-    """Return each row's id and a hash of its content that does not depend on how the numbers are stored."""
-    numeric = table.select_dtypes(["number", "bool"]).columns
-    plain = table.astype(dict.fromkeys(numeric, "float64"))
-    return pd.DataFrame({"row": ids.array, "content": pd.util.hash_pandas_object(plain, index=False).to_numpy()})
 
 
 def _packages() -> dict[str, str]:

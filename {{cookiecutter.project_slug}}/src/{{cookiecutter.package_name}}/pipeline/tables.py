@@ -165,7 +165,7 @@ def to_type(values: pd.Series, prop: Property) -> tuple[pd.Series, np.ndarray | 
     floats = numbers.to_numpy(dtype="float64", na_value=np.nan)
     whole = prop.logicalType == "integer"
     bad |= np.isinf(floats) | (whole & ~np.isnan(floats) & (floats != np.floor(floats)))
-    if prop.logicalType != "number" and prop.required and not (bad | np.isnan(floats)).any():
+    if prop.logicalType != "number" and (prop.required or prop.primaryKey) and not (bad | np.isnan(floats)).any():
         return numbers.astype("int64" if whole else "bool"), None
     return pd.Series(np.where(bad, np.nan, floats), index=values.index), bad
 

@@ -226,7 +226,7 @@ def _train(root: Path, work: Path, say: Say) -> dict[str, Any]:
     runs.write_json(work / "metrics.json", summary)
     predictions.to_parquet(work / "predictions.parquet", index=False)
     inputs.iloc[holdout].assign(row=ids.iloc[holdout]).to_parquet(work / "holdout.parquet", index=False)
-    runs.row_hashes(ids, table).to_parquet(work / "rows.parquet", index=False)
+    identity.row_hashes(ids, table, obj).to_parquet(work / "rows.parquet", index=False)
     models.save(fitted, work / "model.skops")
     for name, content in texts.items():
         (work / name).write_bytes(content)
