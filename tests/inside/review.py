@@ -12,8 +12,11 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -81,9 +84,16 @@ def pair(tmp_path: Path) -> tuple[runs.Run, runs.Run]:
 
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch, pair: tuple[runs.Run, runs.Run]) -> list[tuple[list[str], Path]]:
-    """Trainings that copy a run; returns what was asked for."""
+    """Trainings that copy a run; returns what was asked for of the base."""
     asked: list[tuple[list[str], Path]] = []
     true = review.run_step
+
+    @contextmanager
+    def candidate(command: list[str], *_: object, **__: object) -> Iterator[SimpleNamespace]:
+        shutil.copytree(pair[1].path, command[-1])
+        yield SimpleNamespace(communicate=lambda: ("", None), returncode=0)
+
+    monkeypatch.setattr(review, "started", candidate)
 
     def step(command: list[str], folder: Path, **variables: str) -> tuple[int, str]:
         if "train" not in command:
@@ -280,6 +290,7 @@ def test_a_cached_run_of_another_version_or_commit_is_trained_anew(root, tmp_pat
 
 
 def reviewed(root: Path, out: Path, **options: object) -> tuple[int, str, dict]:
+    out.mkdir()
     code = review.review(root, "main", out, **options)
     text = (out / "report.md").read_text(encoding="utf-8").replace("\\", "")
     assert (out / "report.html").is_file()
@@ -290,7 +301,7 @@ def reviewed(root: Path, out: Path, **options: object) -> tuple[int, str, dict]:
 @pytest.mark.usefixtures("training")
 def test_what_cannot_be_compared_is_decided_by_params(root, tmp_path, pair, lenient):
     if lenient:
-        with (pair[0].path / "params.yaml").open("a", encoding="utf-8") as file:
+        with (pair[1].path / "params.yaml").open("a", encoding="utf-8") as file:
             file.write("review: {not_comparable: pass}\n")
     git(root, "branch", "--move", "main", "master")
     code, text, found = reviewed(root, tmp_path / "out")
