@@ -54,6 +54,23 @@ def test_what_is_there_already_stays_where_nothing_is_better() -> None:
     assert best.params.model == mine
 
 
+@pytest.mark.parametrize("method", ["random", "halving"])
+@pytest.mark.parametrize("model", [{}, {"share": 0.5}, {"rate": 9, "depth": None}])
+@pytest.mark.parametrize("score", [0.0, 0.8, float("nan")])
+def test_a_tie_goes_to_the_settings_at_hand(method: str, model: dict, score: float) -> None:
+    assert found(lambda *_: score, model=model, method=method, fits=40).params.model == model
+
+
+def test_a_tie_among_better_candidates_goes_to_the_first_of_them() -> None:
+    tried: list[dict] = []
+
+    def evaluate(model: dict, *_: object) -> float:
+        tried.append(model)
+        return float("share" in model)
+
+    assert found(evaluate, fits=40).params.model == next(model for model in tried if "share" in model)
+
+
 def test_more_rows_are_given_to_fewer_candidates() -> None:
     rows: list[int] = []
 

@@ -71,7 +71,8 @@ def tuned(
                 late = budget.minutes is not None and time.monotonic() - began > 60 * budget.minutes
                 if late:
                     break
-            ranked = [candidates[i] for i in np.argsort(scores)[::-1]]
+            # Stable: of candidates that score alike the earliest leads, first of all the settings at hand.
+            ranked = [candidates[i] for i in np.argsort(np.negative(scores), kind="stable")]
             ranking = [*ranked, *(c for c in ranking if c not in ranked)]
             candidates = ranked[: max(1, len(ranked) // HALVING)]
             if late:
