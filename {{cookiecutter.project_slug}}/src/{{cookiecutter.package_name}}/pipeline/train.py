@@ -18,6 +18,7 @@ from . import (
     charts,
     data,
     findings,
+    fitting,
     identity,
     inference,
     measures,
@@ -111,7 +112,7 @@ def tune(
     inner = chosen.model_copy(update={"split": chosen.split.model_copy(update={"folds": chosen.search.folds})})
 
     def evaluate(candidate: params.Params, fit: np.ndarray, judge: np.ndarray) -> float:
-        model = build(candidate, candidate.seed).fit(inputs.iloc[fit], y[fit])
+        model = fitting.fit(build(candidate, candidate.seed), inputs.iloc[fit], y[fit], "a fold of the search")
         return metric.sign * metric.value(y[judge], score(model, inputs.iloc[judge], chosen.task, classes))
 
     folds = split.folds_of(rows, obj, method, inner)
@@ -166,7 +167,8 @@ def _train(root: Path, work: Path, say: Say) -> dict[str, Any]:
         say(f"fold {number} of {len(divided.folds)}")
         own = tune(chosen, table.iloc[rest[fit]], obj, divided.method, y[rest[fit]], len(classes), say)
         # Each fold has a seed of its own, else the folds would share a part of the noise that they are there to show.
-        fold = build(own.params, chosen.seed + number).fit(inputs.iloc[rest[fit]], y[rest[fit]])
+        where = f"fold {number} of {len(divided.folds)}"
+        fold = fitting.fit(build(own.params, chosen.seed + number), inputs.iloc[rest[fit]], y[rest[fit]], where)
         asked = np.concatenate([rest[judge], holdout])  # in one call: each passes through the features anew
         both = score(fold, inputs.iloc[asked], chosen.task, len(classes))
         oof[judge], p = both[: len(judge)], both[len(judge) :]
@@ -183,7 +185,7 @@ def _train(root: Path, work: Path, say: Say) -> dict[str, Any]:
     fitted, seeds = None, []
     for seed in range(chosen.seed, chosen.seed + chosen.review.seeds):
         say(f"model with seed {seed}, {len(rest):,} rows")
-        model = build(best.params, seed).fit(inputs.iloc[rest], y[rest])
+        model = fitting.fit(build(best.params, seed), inputs.iloc[rest], y[rest], "the training rows")
         p = score(model, inputs.iloc[holdout], chosen.task, len(classes))
         if fitted is None:
             fitted, judged_p = model, p
