@@ -116,7 +116,7 @@ def _as_numbers(column: Column, plain: pd.Series, sample: pd.Series, dialect: Di
     if dialect.decimal != ".":
         text = text.str.replace(dialect.decimal, ".", regex=False)
     numbers = pd.to_numeric(text, errors="coerce").astype("float64")
-    wrong = numbers.isna() & plain.notna()
+    wrong = ~numbers.abs().lt(np.inf) & plain.notna()  # inf and 1e999 are no number that a contract could bound
     if wrong.any():
         share = 1 - wrong.sum() / plain.notna().sum()
         example = f"{plain[wrong].iloc[0][:20]!r} (row {int(wrong.to_numpy().argmax()) + 1})"
