@@ -8,3 +8,11 @@ from test_metrics import passes_inside
 
 def test_hostile_contracts_are_refused_in_one_line(project: Project):
     passes_inside(project, "hostile.py")
+
+
+def test_a_value_gets_one_answer_by_every_door(project: Project):
+    passes_inside(project, "doors.py")
+
+
+def test_patterns_mean_one_thing_and_take_linear_time(project: Project):
+    passes_inside(project, "patterns.py")

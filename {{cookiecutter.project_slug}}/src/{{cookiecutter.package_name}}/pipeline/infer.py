@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .logical_types import MISSING
 from .sniff import STAND_INS, Dialect
-from .tables import MISSING
 
 ENOUGH_ROWS = 100  # fewer cannot show that a column never has gaps
 COMMON, FEW, COMMON_SHARE = 20, 20, 0.01  # a closed list: few categories, each seen often

@@ -11,6 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from . import patterns
+from .date_formats import date_format
+
 LogicalType = Literal["string", "integer", "number", "boolean", "date", "timestamp"]
 Role = Literal["id", "target", "time", "group"]
 NUMERIC = ("integer", "number")
@@ -20,16 +23,6 @@ COMPARISON = re.compile(
     r"(?P<left>\w+)\s*(?P<op><=|>=|<>|=|<|>)\s*(?P<right>\w+|-?\d+(?:\.\d+)?)\s*\)\s*$",
     re.IGNORECASE,
 )
-# The letters of Java's date patterns, as in the standard, and what strptime calls them.
-JAVA_DATE = {
-    **{"yyyy": "%Y", "yy": "%y", "MMMM": "%B", "MMM": "%b", "MM": "%m", "M": "%m", "dd": "%d", "d": "%d"},
-    **{"HH": "%H", "H": "%H", "hh": "%I", "h": "%I", "mm": "%M", "ss": "%S", "SSSSSS": "%f", "a": "%p", "'T'": "T"},
-}
-
-
-def century(year: Any, latest: int) -> Any:
-    """Return the year with the same last two digits in the hundred years that end with ``latest``."""
-    return latest - (latest - year) % 100
 
 
 class Strict(BaseModel):
@@ -59,9 +52,9 @@ class Options(Strict):
     def pattern_compiles(self) -> Options:
         if self.pattern is not None:
             try:
-                re.compile(self.pattern)
-            except re.error as error:
-                raise ValueError(f"pattern is not a regular expression ({error})") from None
+                patterns.translate(self.pattern)
+            except ValueError as error:
+                raise ValueError(f"pattern {self.pattern[:60]!r} {error}") from None
         return self
 
 
@@ -137,9 +130,24 @@ class Property(Strict):
 
     @property
     def date_format(self) -> str | None:
-        """The column's date pattern as ``strptime`` reads it, or None for ISO."""
-        letters = re.compile("|".join(sorted(JAVA_DATE, key=len, reverse=True)))
-        return letters.sub(lambda m: JAVA_DATE[m[0]], self.logicalTypeOptions.format or "") or None
+        """The column's date pattern as ``strftime`` writes it, or None for ISO."""
+        return date_format(self.logicalTypeOptions.format).strptime
+
+    @property
+    def needed(self) -> bool:
+        """Whether no value may be missing."""
+        return self.required or self.primaryKey
+
+    @property
+    def allowed(self) -> frozenset[Any]:
+        """The values of ``enum`` as the column's type has them."""
+        values = (a.value for a in self.enum or [])
+        return frozenset(date_format(None).parse(str(v)) if self.logicalType in TEMPORAL else v for v in values)
+
+    @property
+    def stored(self) -> str | None:
+        """``integer`` where a column of text lies in files as whole numbers, too large for the type integer."""
+        return next((p.value for p in self.customProperties if p.property == "stored"), None)
 
     @property
     def latest_year(self) -> int | None:

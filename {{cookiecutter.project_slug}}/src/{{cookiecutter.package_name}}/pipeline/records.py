@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from datetime import UTC, datetime
-from functools import partial
+from itertools import islice
 from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    create_model,
-)
-from pydantic_core import PydanticCustomError, from_json
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic_core import SchemaValidator, from_json
 
+from .cells import ALSO, Cell, IdCell, cell_schema
 from .errors import Refusal, did_you_mean
-from .odcs import COMPARISON, TEMPORAL, Property, SchemaObject, century
-from .rules import BOUNDS, COMPARE, PUBLIC, is_multiple, naive
+from .logical_types import BLANKS, EXACT, integer_limits
+from .odcs import COMPARISON, TEMPORAL, Property, SchemaObject
+from .rules import COMPARE, PUBLIC
 
 SHOWN = 100
-INT64 = (-(2**63), 2**63 - 1)
 Problem = dict[str, Any]
-LIMITS = dict(zip(BOUNDS, ("ge", "le", "gt", "lt"), strict=True))
-PYTHON = {"string": str, "integer": int, "number": float, "boolean": bool, "date": datetime, "timestamp": datetime}
 JSON = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
-ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
 RULES = {  # pydantic's names → the contract's; what is not here is a wrong type
     "greater_than_equal": "minimum",
     "less_than_equal": "maximum",
@@ -41,9 +27,10 @@ RULES = {  # pydantic's names → the contract's; what is not here is a wrong ty
     "string_too_short": "minLength",
     "string_too_long": "maxLength",
     "finite_number": "finite",
+    "string_pattern_mismatch": "pattern",
     "extra_forbidden": "unknown column",
     "missing": "missing column",
-} | {rule: rule for rule in ("pattern", "multipleOf", "enum")}
+} | {rule: rule for rule in ("multipleOf", "enum")}
 
 
 def record_model(obj: SchemaObject) -> type[BaseModel]:
@@ -52,85 +39,15 @@ def record_model(obj: SchemaObject) -> type[BaseModel]:
     Every feature must be named, so that a misspelt column never passes as a missing value; where the column is not
     ``required`` its value may be null.
     """
-    fields: dict[str, Any] = {f"f{i}": (_annotation(p), _field(p)) for i, p in enumerate(obj.features)}
+    fields: dict[str, Any] = {f"f{i}": (Annotated[Any, Cell(p, obj)], _field(p)) for i, p in enumerate(obj.features)}
     if obj.id:
         prop = obj.column(obj.id)
-        fields["id"] = (_annotation(prop.model_copy(update={"required": False})), _field(prop, default=None))
+        fields["id"] = (Annotated[Any, IdCell(prop, obj)], _field(prop, default=None))
     return create_model("Record", __config__=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False), **fields)
 
 
 def _field(prop: Property, **more: Any) -> Any:
-    schema: dict[str, Any] = {"enum": [a.value for a in prop.enum] + [None] * (not prop.required)} if prop.enum else {}
-    schema |= (
-        {"format": {"timestamp": "date-time"}.get(prop.logicalType, "date")} if prop.logicalType in TEMPORAL else {}
-    )
-    schema |= {"pattern": prop.logicalTypeOptions.pattern} if prop.logicalTypeOptions.pattern else {}
-    return Field(alias=prop.name, title=prop.name, description=prop.description, json_schema_extra=schema, **more)
-
-
-def _annotation(prop: Property) -> Any:
-    """The column's type and rules. Numbers and lengths are checked by pydantic's own core, the rest by functions."""
-    options, kind = prop.logicalTypeOptions, prop.logicalType
-    bounds: dict[str, Any] = {LIMITS[k]: getattr(options, k) for k in LIMITS if getattr(options, k) is not None}
-    checks: list[Any] = []
-    first: list[Any] = []  # runs before pydantic looks at the type
-    if kind in TEMPORAL:
-        first = [BeforeValidator(partial(_time, prop))]
-        bounds = {key: naive(bound).to_pydatetime() for key, bound in bounds.items()}
-    if kind == "integer":  # an int64 column holds no more, and pydantic compares an integer with whole bounds only
-        first = [BeforeValidator(_whole)]
-        bounds = {key: int(np.ceil(b) if key in ("ge", "lt") else np.floor(b)) for key, b in bounds.items()}
-        bounds |= {"ge": max(bounds.get("ge", INT64[0]), INT64[0]), "le": min(bounds.get("le", INT64[1]), INT64[1])}
-    if options.minLength is not None or options.maxLength is not None:
-        bounds = {"min_length": options.minLength, "max_length": options.maxLength}
-    checks += [Field(**bounds)] if bounds else []
-    if options.pattern is not None:
-        checks.append(_rule("pattern", f"must match {options.pattern}", re.compile(options.pattern).search))
-    if (step := options.multipleOf) is not None:
-        checks.append(_rule("multipleOf", f"must be a multiple of {step:.15g}", partial(is_multiple, step=step)))
-    if prop.enum is not None:
-        allowed = [a.value for a in prop.enum]
-        shown = ", ".join(map(repr, allowed[:20])) + ", …" * (len(allowed) > 20)
-        checks.append(_rule("enum", f"must be one of {shown}", allowed.__contains__))
-    checks += first
-    typed: Any = Annotated[(PYTHON[kind], *checks)] if checks else PYTHON[kind]
-    return typed if prop.required else typed | None
-
-
-def _rule(rule: str, text: str, holds: Callable[[Any], Any]) -> AfterValidator:
-    def check(value: Any) -> Any:
-        if not holds(value):
-            raise PydanticCustomError(rule, "{text}", {"text": text})
-        return value
-
-    return AfterValidator(check)
-
-
-def _whole(value: Any) -> Any:
-    """3.0 is an integer to JSON Schema and to pandas; 3.5, "3" and true are not."""
-    return int(value) if type(value) is float and value.is_integer() else value
-
-
-def _time(prop: Property, value: Any) -> Any:
-    """Read a date as ``tables`` does: the contract's format, else ISO; a zone becomes UTC."""
-    if value is None:
-        return None
-    form = prop.date_format
-    try:
-        if not isinstance(value, str) or not (form or ISO.fullmatch(value)):
-            raise ValueError
-        stamp = datetime.strptime(value, form) if form else datetime.fromisoformat(value)
-        stamp = stamp.replace(year=century(stamp.year, prop.latest_year)) if prop.latest_year is not None else stamp
-        stamp = stamp.astimezone(UTC).replace(tzinfo=None) if stamp.tzinfo else stamp
-        if prop.logicalType == "date" and stamp != datetime(stamp.year, stamp.month, stamp.day):
-            raise ValueError
-    except (ValueError, OverflowError):
-        shape = prop.logicalTypeOptions.format or (
-            "2026-01-31" if prop.logicalType == "date" else "2026-01-31T12:00:00Z"
-        )
-        text = {"text": f"must be a {prop.logicalType} such as {shape}"}
-        raise PydanticCustomError("type", "{text}", text) from None
-    return stamp
+    return Field(alias=prop.name, title=prop.name, description=prop.description, **more)
 
 
 class Door:
@@ -140,7 +57,7 @@ class Door:
         self.model, self.features, self.max_records = record_model(obj), obj.features, max_records
         self._columns = {p.name: p for p in obj.properties if p.role in (None, "id")}
         self._records: TypeAdapter[list[BaseModel]] = TypeAdapter(list[self.model])  # type: ignore[name-defined]
-        self._cells: dict[str, TypeAdapter[Any]] = {p.name: TypeAdapter(_annotation(p)) for p in obj.features}
+        self._cells = {p.name: SchemaValidator(cell_schema(p, obj)) for p in obj.features}
         self._fields = {p.name: f"f{i}" for i, p in enumerate(obj.features)}
         self._comparisons = _comparisons(obj)
         self._index = pd.Index([p.name for p in obj.features])
@@ -158,11 +75,12 @@ class Door:
         try:
             rows = self._records.validate_python(records)
         except ValidationError as refused:
-            errors = refused.errors(include_url=False)
+            # Where a value may be read in two ways, the later one's error is the closer one.
+            errors = {e["loc"][:2]: e for e in refused.errors(include_url=False) if e["type"] != ALSO}.values()
             broken = {e["loc"][:2] for e in errors}
             across = self._across_raw(records, broken) if self._comparisons else []
             raise Refusal(
-                422, "", [self._problem(e) for e in errors[:SHOWN]] + across, len(errors) + len(across)
+                422, "", [self._problem(e) for e in islice(errors, SHOWN)] + across, len(errors) + len(across)
             ) from None
         if problems := [p for i, row in enumerate(rows) for p in self._across(i, row.__dict__, self._fields)]:
             raise Refusal(422, "", problems[:SHOWN], len(problems))
@@ -192,8 +110,12 @@ class Door:
         text = "must be an object with one key a column" if column is None else error["msg"]
         if rule == "unknown column":
             text = f"is no column of the contract{did_you_mean(column or '', self._columns)}"
-        elif value is None and column:
-            found["rule"], text = "required", "must not be null"
+        elif column and (value is None or (isinstance(value, str) and not value.strip(BLANKS))):
+            found["rule"], text, kind = "required", "must not be empty", "empty" if value is not None else kind
+        elif column and rule == "pattern":
+            text = f"must match {self._columns[column].logicalTypeOptions.pattern}"
+        elif column and type(value) in (int, float) and _too_large(value, self._columns[column]):
+            found["rule"], text = "type", "must be an integer of fewer digits: beyond this, they are lost"
         public = column in self._columns and self._columns[column].classification in PUBLIC
         got = f", not {kind}" + (f" {value!r}"[:60] if public and isinstance(value, str | int | float) else "")
         text = text.replace("Input should be", "must be").replace("String should", "must")
@@ -218,6 +140,11 @@ class Door:
             values = {n: self._cells[n].validate_python(record[n], strict=True) for n in good}
             found += self._across(i, values, {n: n for n in self._cells}) if len(found) < SHOWN else []
         return found
+
+
+def _too_large(value: float, prop: Property) -> bool:
+    low, high = integer_limits(prop)
+    return prop.logicalType == "integer" and not (low <= value <= high and (type(value) is int or abs(value) <= EXACT))
 
 
 def _unwrap(document: Any) -> list[Any]:
@@ -261,5 +188,5 @@ def _column(values: list[Any], prop: Property) -> Any:
         return pd.array(values, dtype="str")
     if prop.logicalType in TEMPORAL:
         return np.array(values, dtype="datetime64[us]")
-    dtype = {"integer": "int64", "boolean": "bool"}.get(prop.logicalType, "float64") if prop.required else "float64"
+    dtype = {"integer": "int64", "boolean": "bool"}.get(prop.logicalType, "float64") if prop.needed else "float64"
     return np.array(values, dtype=dtype)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from . import patterns
+from .logical_types import arrow
 from .odcs import COMPARISON, NUMERIC, TEMPORAL, Property, Quality, SchemaObject
 
 SHOWN_ROWS = 5
@@ -111,12 +113,12 @@ def broken(
 def masks(values: pd.Series, prop: Property) -> Iterator[tuple[str, np.ndarray]]:
     """Yield each row rule of a column with the mask of rows that break it. Missing values break only ``required``."""
     missing = values.isna().to_numpy()
-    if prop.required or prop.primaryKey:
+    if prop.needed:
         yield "required", missing
     if prop.unique or prop.primaryKey:
         yield "unique", values.duplicated(keep=False).to_numpy() & ~missing
     if prop.enum is not None:
-        yield "enum", ~values.isin([allowed.value for allowed in prop.enum]).to_numpy() & ~missing
+        yield "enum", ~values.isin(list(prop.allowed)).to_numpy() & ~missing
     options = prop.logicalTypeOptions
     if prop.logicalType in NUMERIC + TEMPORAL:
         for name, sign in BOUNDS.items():
@@ -135,8 +137,14 @@ def masks(values: pd.Series, prop: Property) -> Iterator[tuple[str, np.ndarray]]
     if options.maxLength is not None:
         yield f"maxLength {options.maxLength}", (values.str.len() > options.maxLength).to_numpy(dtype=bool) & ~missing
     if options.pattern is not None:
-        hit = values.str.contains(options.pattern, regex=True, na=False).to_numpy(dtype=bool)
-        yield f"pattern {options.pattern}", ~hit & ~missing
+        yield f"pattern {options.pattern}", ~_matches(values, options.pattern) & ~missing
+
+
+def _matches(values: pd.Series, pattern: str) -> np.ndarray:
+    import pyarrow.compute as pc
+
+    found = pc.match_substring_regex(arrow(values), patterns.translate(pattern).re2)
+    return found.fill_null(False).to_numpy(zero_copy_only=False)
 
 
 # Of a quotient: a value, a step such as 0.01 and their division are each rounded to the nearest float.
@@ -218,5 +226,5 @@ def _across(frame: pd.DataFrame, obj: SchemaObject, quality: Quality) -> list[Vi
 def alone(obj: SchemaObject) -> SchemaObject:
     """The rules that one row can break alone, as in a request: nothing of uniqueness, counts or shares."""
     single = {"unique": False, "primaryKey": False, "quality": []}
-    columns = [p.model_copy(update=single | {"required": p.required or p.primaryKey}) for p in obj.properties]
+    columns = [p.model_copy(update=single | {"required": p.needed}) for p in obj.properties]
     return obj.model_copy(update={"properties": columns, "quality": [q for q in obj.quality if q.type == "sql"]})

@@ -16,8 +16,8 @@ from typing import BinaryIO
 import pandas as pd
 
 from .errors import InputError
+from .logical_types import MISSING
 from .table_files import open_bytes
-from .tables import MISSING
 
 SAMPLE_BYTES = 1 << 18
 SAMPLE_VALUES = 2000

@@ -25,15 +25,13 @@ import pandas as pd
 
 from . import numerals
 from .errors import InputError
-from .odcs import NUMERIC, TEMPORAL, Property, SchemaObject, century
+from .logical_types import EXACT, missing_words, to_type
+from .odcs import NUMERIC, Property, SchemaObject
 from .rules import Mistyped
 from .table_files import is_parquet, open_bytes, parts, readable
 
-# What spreadsheets and databases write for "no value". In a text column only the empty field is missing: NA is Namibia.
-MISSING = ["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>"]
 CHUNK = 50_000  # rows in memory, where a table is read in parts
 SEP_LINE = re.compile(r'\ufeff?"?sep=(.)"?[^\S\r\n]*\r?\n', re.IGNORECASE)  # for Excel: which delimiter follows
-BOOLEANS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
 
 
 def read(path: str | Path, obj: SchemaObject, optional: Sequence[str] = ()) -> tuple[pd.DataFrame, Mistyped]:
@@ -64,7 +62,17 @@ def read(path: str | Path, obj: SchemaObject, optional: Sequence[str] = ()) -> t
 
 def read_parquet(path: Path, **options: bool) -> pd.DataFrame:
     """Read a Parquet file with all its columns: what was an index to pandas is a column to everybody else."""
-    return pd.read_parquet(path, engine="pyarrow", to_pandas_kwargs={"ignore_metadata": True, **options})
+    import pyarrow.parquet
+
+    return pyarrow.parquet.read_table(path, partitioning=None).to_pandas(**_pandas(), **options)
+
+
+def _pandas() -> dict[str, Any]:
+    """How Arrow's columns become pandas': whole numbers keep their digits also where some are missing."""
+    import pyarrow as pa
+
+    whole = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
+    return {"ignore_metadata": True, "types_mapper": whole.get}
 
 
 def chunks(path: Path, obj: SchemaObject, rows: int = CHUNK) -> Iterator[pd.DataFrame]:
@@ -118,10 +126,10 @@ def _parquet_chunks(path: Path, columns: set[str], rows: int) -> Iterator[pd.Dat
     with pyarrow.parquet.ParquetFile(path, buffer_size=1 << 20) as file:
         kept = [name for name in file.schema_arrow.names if name in columns]
         if not file.metadata.num_rows:
-            yield file.read(kept).to_pandas(ignore_metadata=True)
+            yield file.read(kept).to_pandas(**_pandas())
         for group in range(file.num_row_groups):  # one at a time: a reader of all holds what it has read of each
             for batch in file.iter_batches(rows, [group], kept):
-                yield batch.to_pandas(ignore_metadata=True)
+                yield batch.to_pandas(**_pandas())
 
 
 def by_frequency(values: pd.Series) -> tuple[np.ndarray, pd.Index]:
@@ -143,7 +151,7 @@ def cast(
     frame = frame.reset_index(drop=True)
     columns, mistyped = {}, {}
     for prop in wanted:
-        columns[prop.name], bad = to_type(frame[prop.name], prop)
+        columns[prop.name], bad = to_type(frame[prop.name], prop, obj)
         if bad is not None and bad.any():
             mistyped[prop.name] = frame[prop.name][bad]
     return pd.DataFrame(columns, index=frame.index), mistyped
@@ -154,81 +162,16 @@ def undeclared(frame_columns: Sequence[str], obj: SchemaObject) -> list[str]:
     return [c for c in frame_columns if c not in {p.name for p in obj.properties}]
 
 
-def to_type(values: pd.Series, prop: Property) -> tuple[pd.Series, np.ndarray | None]:
-    """Return the typed series and a mask of the values that are present and do not fit (None when all do)."""
-    if prop.logicalType == "string":
-        return _to_text(values)
-    if prop.logicalType in TEMPORAL:
-        return _to_time(values, prop)
-    numbers = _booleans(values) if prop.logicalType == "boolean" else _numbers(values)
-    bad = numbers.isna().to_numpy() & values.notna().to_numpy()
-    floats = numbers.to_numpy(dtype="float64", na_value=np.nan)
-    whole = prop.logicalType == "integer"
-    bad |= np.isinf(floats) | (whole & ~np.isnan(floats) & (floats != np.floor(floats)))
-    if prop.logicalType != "number" and (prop.required or prop.primaryKey) and not (bad | np.isnan(floats)).any():
-        return numbers.astype("int64" if whole else "bool"), None
-    return pd.Series(np.where(bad, np.nan, floats), index=values.index), bad
-
-
-def _to_text(values: pd.Series) -> tuple[pd.Series, np.ndarray | None]:
-    if isinstance(values.dtype, pd.StringDtype):
-        return values.astype("str"), None
-    if isinstance(values.dtype, pd.CategoricalDtype) or values.dtype != object:
-        inner = values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values
-        fits = pd.api.types.is_string_dtype(inner.dtype)
-        return values.astype("str"), None if fits else values.notna().to_numpy()
-    bad = np.fromiter((not isinstance(v, str) and not pd.isna(v) for v in values), bool, len(values))
-    return values.mask(bad).astype("str"), bad
-
-
-def _to_time(values: pd.Series, prop: Property) -> tuple[pd.Series, np.ndarray]:
-    if pd.api.types.is_numeric_dtype(values.dtype):
-        return pd.Series(pd.NaT, index=values.index, dtype="datetime64[us]"), values.notna().to_numpy()
-    times = pd.to_datetime(values, format=prop.date_format or "ISO8601", errors="coerce", utc=True)
-    times = times.dt.tz_localize(None).dt.as_unit("us")
-    if prop.latest_year is not None:
-        times = in_century(times, prop.latest_year)
-    bad = times.isna() & values.notna()
-    if prop.logicalType == "date":
-        bad |= times.notna() & (times != times.dt.normalize())
-    return times.mask(bad), bad.to_numpy()
-
-
-def in_century(times: pd.Series, latest: int) -> pd.Series:
-    """Put times whose years had two digits into the hundred years that end with ``latest``."""
-    months = times.to_numpy().astype("datetime64[M]")
-    years = times.dt.year.to_numpy(dtype="float64", na_value=np.nan)
-    shift = np.nan_to_num(century(years, latest) - years).astype("int64")
-    moved = (months + 12 * shift) + (times.to_numpy() - months)
-    # 29 February 2000 has none in 1900.
-    return pd.Series(moved, index=times.index).where(lambda t: t.dt.day == times.dt.day).dt.as_unit("us")
-
-
-def _numbers(values: pd.Series) -> pd.Series:
-    if pd.api.types.is_bool_dtype(values.dtype):
-        return pd.Series(np.nan, index=values.index)
-    return pd.to_numeric(values, errors="coerce")
-
-
-def _booleans(values: pd.Series) -> pd.Series:
-    if pd.api.types.is_bool_dtype(values.dtype):
-        return values.astype("float64") if not values.hasnans else values.astype("Float64")
-    if pd.api.types.is_numeric_dtype(values.dtype):
-        return values.where(values.isin([0, 1]))
-    return values.astype("str").str.lower().map(BOOLEANS).astype("float64")
-
-
 def csv_options(obj: SchemaObject, path: Path) -> dict[str, Any]:
     """How pandas reads a CSV, by the object's custom properties and by a first line that names the delimiter."""
     custom = _custom(obj)
-    missing = [*MISSING, *custom.get("missing", [])]
     options = {
         "sep": custom.get("delimiter", ","),
         "quotechar": custom.get("quote", '"'),
         "escapechar": custom.get("escape"),
         "encoding": custom.get("encoding", "utf-8-sig"),
         "keep_default_na": False,
-        "na_values": {p.name: ["", *_words(p)] if p.logicalType == "string" else missing for p in obj.properties},
+        "na_values": {p.name: ["", *missing_words(p, obj)] for p in obj.properties},
         "index_col": False,
         "skipinitialspace": True,
     }
@@ -248,19 +191,18 @@ def _style(obj: SchemaObject, prop: Property) -> tuple[str, str | None]:
     return found.get("decimal", "."), found.get("thousands")
 
 
-def _words(prop: Property) -> list[str]:
-    """What a column of text writes for "no value", beside the empty field."""
-    return next((custom.value for custom in prop.customProperties if custom.property == "missing"), [])
-
-
 def _read_csv(path: Path, obj: SchemaObject) -> pd.DataFrame:
     options = csv_options(obj, path)
     decimal = _custom(obj).get("decimal", ".")
     types = dict.fromkeys((p.name for p in obj.properties), "str")
     fast = {p.name: "Int64" if p.logicalType == "integer" else "float64" for p in obj.properties if _is_fast(obj, p)}
     try:
-        return with_points(pd.read_csv(path, dtype=types | fast, decimal=decimal, **options), obj)
-    except (ValueError, TypeError):
+        with np.errstate(invalid="ignore"):  # 1e300 is no Int64
+            frame = pd.read_csv(path, dtype=types | fast, decimal=decimal, **options)
+        if doubtful := [name for name in fast if name in frame and _is_doubtful(frame[name])]:
+            frame[doubtful] = pd.read_csv(path, dtype="str", usecols=doubtful, **options)[doubtful]
+        return with_points(frame, obj)
+    except (ValueError, TypeError, OverflowError):
         # Something is not a number to pandas: read all as text, so that it is rewritten, or found and named.
         return with_points(pd.read_csv(path, dtype=types, **options), obj)
 
@@ -268,6 +210,14 @@ def _read_csv(path: Path, obj: SchemaObject) -> pd.DataFrame:
 def _is_fast(obj: SchemaObject, prop: Property) -> bool:
     """Whether pandas itself can read a column's numbers: of separators of thousands it would take any."""
     return prop.logicalType in NUMERIC and _style(obj, prop) == (_custom(obj).get("decimal", "."), None)
+
+
+def _is_doubtful(values: pd.Series) -> bool:
+    """Whether pandas may have read another number than was written: True as 1.0, 9007199254740993.0 as …992."""
+    if values.dtype == "Int64":
+        known = values.dropna()
+        return len(known) > 0 and bool(known.max() >= EXACT or known.min() <= -EXACT)
+    return values.dtype == "float64" and bool((values.isin([0, 1]) | values.isna()).all())
 
 
 def with_points(frame: pd.DataFrame, obj: SchemaObject) -> pd.DataFrame:

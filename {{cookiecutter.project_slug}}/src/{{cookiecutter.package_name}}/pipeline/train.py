@@ -33,6 +33,7 @@ from . import (
 )
 from . import contract as contracts
 from .errors import InputError
+from .logical_types import to_type
 from .marks import MARK
 from .odcs import SchemaObject
 from .outputs import atomic_directory, warn
@@ -155,7 +156,7 @@ def _train(root: Path, work: Path, say: Say) -> dict[str, Any]:
     obj, target = contract.table, contract.target.name
     table = loaded.table[loaded.table[target].notna()].reset_index(drop=True)
     # A whole number is one again once the rows without a target are gone.
-    table[target], _ = tables.to_type(table[target], contract.target.model_copy(update={"required": True}))
+    table[target], _ = to_type(table[target], contract.target.model_copy(update={"required": True}))
     y, classes = encode(table[target], chosen)
     divided = split.plan(table, obj, chosen)
     inputs = table[[p.name for p in obj.features]]
