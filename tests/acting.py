@@ -61,6 +61,7 @@ class Pull:
     branch: str
     title: str
     repository: str
+    base: str = "main"
 
 
 EXECUTED: list[Outcome] = []
@@ -155,12 +156,19 @@ class GitHub:
                 self._answer_pull(pull)
         return git(self.work, "rev-parse", "HEAD")
 
-    def open(self, branch: str, *, title: str = "A change", fork: str = "") -> Pull:
+    def open(self, branch: str, *, title: str = "A change", fork: str = "", base: str = "main") -> Pull:
         """Open a pull request for a branch; `fork` names the repository that it comes from."""
-        pull = Pull(len(self.pulls) + 1, branch, title, fork or self.repository)
+        pull = Pull(len(self.pulls) + 1, branch, title, fork or self.repository, base)
         self.pulls[pull.number] = pull
         self._answer_pull(pull)
         return pull
+
+    def retarget(self, pull: Pull, base: str) -> None:
+        """Point a pull request at another base."""
+        pull.base = base
+        self._answer_pull(pull)
+        event = {"event": "base_ref_changed", "created_at": time_of(next(self.runs))}
+        self.answer(f"issues/{pull.number}/events", [event])
 
     def close(self, pull: Pull) -> None:
         """Close a pull request."""
@@ -181,22 +189,37 @@ class GitHub:
 
     # What GitHub does -------------------------------------------------------------------------------------------------
 
-    def on_pull_request(self, name: str, pull: Pull, *, base: str = "", **options: Any) -> Outcome:
-        """Run a workflow for a pull request, on its merge into main, or into a commit where main was when it began."""
-        head, base = self.head(pull.branch), base or self.head()
+    def on_pull_request(
+        self, name: str, pull: Pull, *, base: str = "", changes: dict[str, Any] | None = None, **options: Any
+    ) -> Outcome:
+        """Run a workflow for a pull request, on its merge into its base, or into a commit where that was when it began.
+
+        With `changes` the pull request was edited.
+        """
+        head, base = self.head(pull.branch), base or self.head(pull.base)
         payload = {
-            "action": "synchronize",
+            "action": "synchronize" if changes is None else "edited",
+            "changes": changes or {},
             "number": pull.number,
             "pull_request": {
                 "number": pull.number,
                 "title": pull.title,
                 "head": {"sha": head, "ref": pull.branch, "repo": {"full_name": pull.repository}},
-                "base": {"sha": base, "ref": "main", "repo": {"full_name": self.repository}},
+                "base": {"sha": base, "ref": pull.base, "repo": {"full_name": self.repository}},
             },
         }
         tree = self._clone(base)
         git(tree, "merge", "--quiet", "--no-ff", "--no-edit", head)
         return self._run(name, "pull_request", payload, tree, **options)
+
+    def on_merge_group(self, name: str, pull: Pull, **options: Any) -> Outcome:
+        """Run a workflow for a merge queue's commit: the pull request merged into main as it is now."""
+        tree, base = self._clone(self.head()), self.head()
+        git(tree, "merge", "--quiet", "--no-ff", "--no-edit", self.head(pull.branch))
+        head = git(tree, "rev-parse", "HEAD")
+        group = {"head_sha": head, "head_ref": f"refs/heads/gh-readonly-queue/{pull.base}/pr-{pull.number}-{base}"}
+        group |= {"base_sha": base, "base_ref": f"refs/heads/{pull.base}"}
+        return self._run(name, "merge_group", {"action": "checks_requested", "merge_group": group}, tree, **options)
 
     def on_push(
         self, name: str, *, event: str = "push", branch: str = "main", commit: str = "", **options: Any
@@ -225,10 +248,15 @@ class GitHub:
             if pull
             else {"sha": run.event.get("after"), "ref": "main", "repo": {"full_name": self.repository}}
         )
+        group = run.event.get("merge_group")
+        if group:
+            source = {"sha": group["head_sha"], "ref": group["head_ref"].removeprefix("refs/heads/")}
+            source["repo"] = {"full_name": self.repository}
         own = pull and source["repo"]["full_name"] == self.repository
         return {
             "id": run.id,
-            "event": "pull_request" if pull else "push",
+            "event": "pull_request" if pull else "merge_group" if group else "push",
+            "created_at": time_of(run.id),
             "conclusion": run.conclusion,
             "head_sha": source["sha"],
             "head_branch": source["ref"],
@@ -248,6 +276,16 @@ class GitHub:
         """All comments on a pull request, oldest first."""
         file = self.state / "comments" / f"{number}.json"
         return json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+
+    def add_item(self, kind: str, author: str, **values: Any) -> int:
+        """Somebody opens an issue (`issue`) or a pull request (`pr`) beside those that the workflows open."""
+        file = self.state / "hub.json"
+        hub = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"items": [], "labels": []}
+        item = {"kind": kind, "number": 500 + len(hub["items"]), "state": "OPEN", "title": "Theirs", "labels": []}
+        item |= {"author": author, "repository": self.repository, "baseRefName": "main", "headRefName": None}
+        hub["items"].append(item | {"body": "Theirs", "comments": []} | values)
+        file.write_text(json.dumps(hub, indent=1), encoding="utf-8")
+        return item["number"]
 
     def add_comment(self, number: int, body: str, login: str = "someone") -> None:
         """Somebody comments on a pull request."""
@@ -303,13 +341,14 @@ class GitHub:
 
     def _answer_pull(self, pull: Pull, state: str = "open") -> None:
         head = self.head(pull.branch)
-        changed = git(self.origin, "diff", "--name-only", f"main...{head}").splitlines()
+        changed = git(self.origin, "diff", "--name-only", f"{pull.base}...{head}").splitlines()
         source = {"sha": head, "ref": pull.branch, "repo": {"full_name": pull.repository}}
         body = {
             "number": pull.number,
             "state": state,
             "title": pull.title,
             "head": source,
+            "base": {"sha": self.head(pull.base), "ref": pull.base, "repo": {"full_name": self.repository}},
             "changed_files": len(changed),
         }
         self.answer(f"pulls/{pull.number}", body)
@@ -458,6 +497,11 @@ def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
 
 def _is_sha(name: str) -> bool:
     return re.fullmatch("[0-9a-f]{40}", name) is not None
+
+
+def time_of(number: int) -> str:
+    """When something happened: runs and events count up together."""
+    return f"2026-01-01T{number // 3600:02}:{number // 60 % 60:02}:{number % 60:02}Z"
 
 
 def git(folder: Path, *arguments: str) -> str:

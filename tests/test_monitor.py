@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from acting import GitHub, Outcome, git
+from acting import BOT, GitHub, Outcome, git
 from conftest import Project
 from workflows.conftest import replace
 
@@ -150,6 +150,49 @@ def test_a_branch_left_by_a_run_that_was_cut_off_is_made_anew(hub: GitHub) -> No
     monitor(hub)
     assert len(items(hub, "pr")) == 1
     assert hub.head(BRANCH) != hub.head()
+
+
+STRANGERS = {
+    "a fork's branch of the same name": {"repository": "mallory/churn", "headRefName": BRANCH},
+    "the same, closed": {"repository": "mallory/churn", "headRefName": BRANCH, "state": "CLOSED"},
+    "a branch of a person here": {"headRefName": "retrain/by-hand"},
+    "a fork's branch, said to be the bot's": {"author": "github-actions", "repository": "mallory/churn"},
+}
+
+
+@pytest.mark.parametrize("case", STRANGERS)
+def test_other_peoples_pull_requests_are_no_proposals(hub: GitHub, case: str) -> None:
+    """They block nothing, get no official body, and nobody closes them."""
+    theirs = {"author": "mallory", "headRefName": "retrain/as-of-1997-12-31"} | STRANGERS[case]
+    number = hub.add_item("pr", **theirs)
+    monitor(hub)
+    mine, foreign = ([p for p in all_pulls(hub) if (p["author"] == BOT) == own] for own in (True, False))
+    assert [pull["headRefName"] for pull in mine] == [BRANCH]
+    [pull] = foreign
+    assert (pull["number"], pull["body"], pull["state"]) == (number, "Theirs", theirs.get("state", "OPEN"))
+    assert pull["comments"] == []
+
+
+def all_pulls(hub: GitHub) -> list[dict]:
+    return items(hub, "pr") + items(hub, "pr", "CLOSED")
+
+
+def test_a_branch_with_somebodys_commits_is_left_alone(hub: GitHub) -> None:
+    theirs = hub.commit(BRANCH, lambda tree: replace(tree / "params.yaml", {"seed: ": "seed: 1"}))
+    outcome = hub.on_push("monitor", event="schedule")
+    assert (outcome.jobs["propose"], outcome.jobs["tell"]) == ("failure", "success")
+    assert f"The branch {BRANCH} is somebody else's" in outcome.log
+    assert hub.head(BRANCH) == theirs
+    assert all_pulls(hub) == []
+
+
+def test_an_issue_of_a_persons_is_not_written_over(hub: GitHub) -> None:
+    number = hub.add_item("issue", "someone", labels=["model-monitor"])
+    monitor(hub)
+    [theirs] = [issue for issue in items(hub, "issue") if issue["number"] == number]
+    [ours] = [issue for issue in items(hub, "issue") if issue["number"] != number]
+    assert theirs["body"] == "Theirs"
+    assert ours["title"] == "The data has moved since the model was trained"
 
 
 def test_where_actions_may_not_open_pull_requests_the_issue_says_so(hub: GitHub) -> None:

@@ -15,7 +15,7 @@ from acting import GitHub, Outcome, git
 from conftest import Project
 from test_monitor import hub, released  # noqa: F401 - fixtures
 from test_report_pages import SAY, browse, packages  # noqa: F401 - a fixture, and what works with it
-from workflows.conftest import replace
+from workflows.conftest import archive, replace
 
 TAGS = ["model-1998.01.01-aaaaaaa", "model-1998.02.01-bbbbbbb", "model-1998.03.01-ccccccc"]
 
@@ -144,6 +144,36 @@ def test_the_workflow_publishes_releases_and_what_monitor_found(hub: GitHub, his
     text = (hub.state / "pages/index.html").read_text(encoding="utf-8")
     assert all(tag in text for tag in TAGS)
     assert "Data since training: drift" in text
+
+
+STRANGERS = {
+    "a pull request's own copy of monitor, from a fork's main": {"event": "pull_request"},
+    "a push to another branch": {"event": "push", "branch": "elsewhere"},
+    "another branch, by hand": {"event": "workflow_dispatch", "branch": "elsewhere"},
+}
+
+
+@needs_jq
+@pytest.mark.parametrize("case", STRANGERS)
+def test_what_another_run_of_monitor_left_is_not_shown(hub: GitHub, case: str) -> None:  # noqa: F811
+    hub.answer("pages", {"build_type": "workflow"})
+    hostile = {"id": 900, "workflow": "monitor", "conclusion": "success", **STRANGERS[case]}
+    (hub.state / "runs.json").write_text(json.dumps([hostile]))
+    found = b'{"verdict": "drift", "window": {}}'
+    hub.set_artifact(Outcome("monitor", 900, {}), archive({"drift.json": found}), name="drift")
+    assert publish(hub).jobs == {"build": "success", "deploy": "success"}
+    assert "Data since training" not in (hub.state / "pages/index.html").read_text(encoding="utf-8")
+
+
+@needs_jq
+@pytest.mark.parametrize("found", [b"{", b"[]", b"{}", b'{"verdict": 1, "columns": "x"}', b"\xff"])
+def test_a_page_is_written_whatever_the_finding_holds(hub: GitHub, found: bytes) -> None:  # noqa: F811
+    hub.answer("pages", {"build_type": "workflow"})
+    (hub.state / "runs.json").write_text(json.dumps([{"id": 900, "workflow": "monitor", "conclusion": "success"}]))
+    hub.set_artifact(Outcome("monitor", 900, {}), archive({"drift.json": found}), name="drift")
+    assert publish(hub).jobs == {"build": "success", "deploy": "success"}
+    text = (hub.state / "pages/index.html").read_text(encoding="utf-8")
+    assert "What monitoring found last cannot be read" in text
 
 
 @needs_jq

@@ -184,6 +184,30 @@ def test_with_a_token_an_update_is_one_pull_request_however_often(hub: GitHub) -
 
 
 @needs_jq
+def test_other_peoples_pull_requests_are_no_proposals(hub: GitHub, lived: Lived) -> None:
+    branch = "template-update/" + git(lived.template, "rev-parse", "HEAD")[:12]
+    hub.add_item("pr", "mallory", repository="mallory/churn", headRefName=branch)
+    hub.add_item("pr", "a-colleague", headRefName="template-update/by-hand")
+    run(hub, TEMPLATE_UPDATE_TOKEN="of-a-person")
+    found = {pull["author"]: (pull["headRefName"], pull["state"], pull["body"][:6]) for pull in items(hub, "pr")}
+    assert found == {
+        "owner-of-the-token": (branch, "OPEN", "A newe"),
+        "mallory": (branch, "OPEN", "Theirs"),
+        "a-colleague": ("template-update/by-hand", "OPEN", "Theirs"),
+    }
+
+
+@needs_jq
+def test_a_branch_with_somebodys_commits_is_left_alone(hub: GitHub, lived: Lived) -> None:
+    branch = "template-update/" + git(lived.template, "rev-parse", "HEAD")[:12]
+    theirs = hub.commit(branch, lambda tree: (tree / "notes.txt").write_text("mine"))
+    outcome = hub.on_push("template-update", event="workflow_dispatch", secrets={"TEMPLATE_UPDATE_TOKEN": "a-persons"})
+    assert outcome.conclusion == "failure"
+    assert f"The branch {branch} is somebody else's" in outcome.log
+    assert hub.head(branch) == theirs
+
+
+@needs_jq
 def test_without_a_token_an_issue_says_what_to_do(hub: GitHub) -> None:
     run(hub)
     run(hub)

@@ -100,7 +100,7 @@ def finished(
     """A run of `model` for the pull request's head, with an artifact that a test, or an attacker, made up."""
     source = {"sha": hub.head(pull.branch), "ref": pull.branch, "repo": {"full_name": pull.repository}}
     run = Outcome("model", next(hub.runs), {"pull_request": {"number": pull.number, "head": source}}, conclusion)
-    meta = {"number": number or pull.number, "head": head or source["sha"], "outcome": outcome}
+    meta = {"number": pull.number if number is None else number, "head": head or source["sha"], "outcome": outcome}
     hub.set_artifact(run, archive({"report.md": report, "meta.json": json.dumps(meta), **(files or {})}, links=links))
     return run
 

@@ -9,7 +9,7 @@ import resource
 from pathlib import Path
 
 import pytest
-from acting import GitHub, Pull
+from acting import GitHub, Outcome, Pull
 
 from workflows.conftest import archive, finished, nothing, write
 
@@ -129,6 +129,80 @@ def test_files_past_the_first_hundred_are_looked_at(hub: GitHub, pull: Pull) -> 
     hub.commit("change", edit)
     hub.on_completed(finished(hub, pull))
     assert "changes what wrote this review" in hub.comment(1)
+
+
+# Against which base ---------------------------------------------------------------------------------------------------
+
+
+def test_a_review_against_another_branch_sets_no_check(hub: GitHub) -> None:
+    """Nor does it when the pull request is pointed at main afterwards: the check would stand on the same commit."""
+    hub.commit("weak", write("src/weak.py", "x = 0\n"))
+    hub.commit("change", write("src/new.py", "x = 1\n"))
+    pull = hub.open("change", base="weak")
+    won = finished(hub, pull)
+    assert hub.on_completed(won).conclusion == "success"
+    assert posted(hub) == [("comment", 1)]
+    assert hub.comment(1).startswith("> [!IMPORTANT]\n> This is a comparison with `weak`")
+
+    hub.retarget(pull, "main")
+    assert hub.on_completed(won).conclusion == "success"  # the same run, reported late or run again
+    assert posted(hub) == [("comment", 1)]
+
+    assert hub.on_completed(finished(hub, pull, conclusion="failure", report="worse\n")).conclusion == "success"
+    assert posted(hub) == [("comment", 1), ("check failure", hub.head("change")), ("comment", 1)]
+    assert hub.comment(1).startswith("worse")
+
+
+@pytest.mark.parametrize("outcome", ["reviewed", "skipped"])
+def test_a_second_pull_request_from_the_same_branch_wins_nothing(hub: GitHub, pull: Pull, outcome: str) -> None:
+    hub.commit("weak", write("src/weak.py", "x = 0\n"))
+    second = hub.open("change", base="weak")
+    hub.on_completed(finished(hub, pull, conclusion="failure", report="worse\n"))
+    hub.on_completed(finished(hub, second, outcome=outcome))
+    checks = [place for place in posted(hub) if str(place[0]).startswith("check")]
+    assert checks == [("check failure", hub.head("change"))]
+
+
+def test_what_is_not_shown_sets_no_check_against_another_branch_either(hub: GitHub) -> None:
+    hub.commit("weak", write("src/weak.py", "x = 0\n"))
+    hub.commit("change", write("src/new.py", "x = 1\n"))
+    run = finished(hub, hub.open("change", base="weak"))
+    hub.set_artifact(run, b"no archive")
+    assert hub.on_completed(run).conclusion == "failure"
+    assert posted(hub) == [("comment", 1)]
+
+
+def test_a_branch_with_a_hostile_name_is_text(hub: GitHub) -> None:
+    name = "`@everyone`](evil)<b>"
+    hub.commit(name, nothing)
+    hub.commit("change", write("src/new.py", "x = 1\n"))
+    hub.on_completed(finished(hub, hub.open("change", base=name)))
+    assert "> This is a comparison with `??everyone???evil??b?`, which" in hub.comment(1)
+
+
+# In a merge queue -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("conclusion", "check"), [("success", "success"), ("failure", "failure")])
+def test_a_merge_queue_gets_its_check_and_no_comment(hub: GitHub, pull: Pull, conclusion: str, check: str) -> None:
+    run = queued(hub, pull, conclusion=conclusion)
+    assert hub.on_completed(run).conclusion == "success"
+    assert posted(hub) == [(f"check {check}", hub.workflow_run(run)["head_sha"])]
+
+
+def test_the_queue_of_another_branch_gets_none(hub: GitHub) -> None:
+    hub.commit("weak", nothing)
+    hub.commit("change", write("src/new.py", "x = 1\n"))
+    assert hub.on_completed(queued(hub, hub.open("change", base="weak"))).conclusion == "success"
+    assert posted(hub) == []
+
+
+def queued(hub: GitHub, pull: Pull, conclusion: str = "success") -> Outcome:
+    """A run of `model` for a merge queue's commit."""
+    run = finished(hub, pull, conclusion=conclusion, number=0, head="e" * 40)
+    branch = f"refs/heads/gh-readonly-queue/{pull.base}/pr-{pull.number}-{'b' * 40}"
+    run.event = {"merge_group": {"head_sha": "e" * 40, "head_ref": branch, "base_sha": hub.head(pull.base)}}
+    return run
 
 
 # Claims that are not true ---------------------------------------------------------------------------------------------

@@ -129,13 +129,15 @@ def create(hub: dict[str, Any], kind: str, options: argparse.Namespace) -> None:
         fail(f"could not add label: '{labels[0]}' not found")
     number = max([item["number"] for item in hub["items"]], default=0) + 1
     item = {"kind": kind, "number": number, "state": "OPEN", "title": options.title, "labels": labels}
+    item |= {"author": viewer(), "repository": options.repo, "baseRefName": getattr(options, "base", None)}
     item |= {"body": text_of(options), "comments": [], "headRefName": getattr(options, "head", None)}
     if kind == "pr":
         if (STANDIN / "no-pull-requests").exists():
             fail("GraphQL: GitHub Actions is not permitted to create or approve pull requests (createPullRequest)")
         if not git("rev-parse", "--quiet", "--verify", f"refs/heads/{options.head}", check=False):
             fail(f"GraphQL: Head sha can't be blank, No commits between {options.base} and {options.head}")
-        if any(i["state"] == "OPEN" and i["headRefName"] == options.head for i in hub["items"] if i["kind"] == "pr"):
+        same = [i for i in hub["items"] if (i["kind"], i["headRefName"]) == ("pr", options.head)]
+        if any((i["state"], i["repository"]) == ("OPEN", options.repo) for i in same):
             fail(f"a pull request for branch {options.head!r} into branch {options.base!r} already exists")
         head = {"sha": git("rev-parse", options.head), "ref": options.head, "repo": {"full_name": options.repo}}
         changed = git("diff", "--name-only", f"{options.base}...{options.head}").splitlines()
@@ -196,8 +198,13 @@ def run(arguments: list[str]) -> None:
     runs = json.loads((STANDIN / "runs.json").read_text()) if (STANDIN / "runs.json").exists() else []
     if options.verb == "list":
         found = [r for r in reversed(runs) if r["workflow"] == options.workflow.removesuffix(".yml")]
-        found = [r for r in found if r["conclusion"] == options.status][: int(options.limit)]
-        show([{"databaseId": r["id"]} for r in found], options.jq)
+        found = [r for r in found if r["conclusion"] == options.status]
+        if options.branch:  # of forks too: a run is known by the name of its head's branch
+            found = [r for r in found if r.get("branch", "main") == options.branch]
+        known = [{"databaseId": r["id"], "event": r.get("event", "schedule")} for r in found[: int(options.limit)]]
+        times = [r.get("created_at", "2026-11-23T05:17:00Z") for r in found]
+        rows = [row | {"createdAt": time} for row, time in zip(known, times, strict=False)]
+        show([{field: row[field] for field in options.json.split(",")} for row in rows], options.jq)
         return
     listing = api(f"repos/{options.repo}/actions/runs/{options.what[0]}/artifacts")
     artifacts = json.loads(listing.read_text())["artifacts"] if listing.exists() else []
@@ -208,16 +215,48 @@ def run(arguments: list[str]) -> None:
         archive.extractall(options.dir)
 
 
+def viewer() -> str:
+    """Whose token it is."""
+    return "github-actions[bot]" if os.environ["GH_TOKEN"] == "ghs_stand_in" else "owner-of-the-token"
+
+
+def list_items(kind: str, asked: dict[str, list[str]]) -> list[dict[str, Any]]:
+    """Pull requests or issues as the REST API lists them, newest first; `issues` lists both."""
+    found = []
+    for item in reversed(load()["items"]):
+        state = "open" if item["state"] == "OPEN" else "closed"
+        head = {"ref": item["headRefName"], "repo": {"full_name": item["repository"]}}
+        entry = {"number": item["number"], "state": state, "user": {"login": item["author"]}}
+        pull = item["kind"] == "pr"
+        if asked.get("state", ["open"]) not in ([state], ["all"]) or (kind == "pulls" and not pull):
+            continue
+        if not set(asked.get("labels", [])) <= set(item["labels"]):
+            continue
+        owner = item["repository"].partition("/")[0]
+        if asked.get("head", [f"{owner}:{item['headRefName']}"]) != [f"{owner}:{item['headRefName']}"]:
+            continue
+        entry |= {"head": head, "base": {"ref": item["baseRefName"]}} if kind == "pulls" else {}
+        found.append(entry | ({"pull_request": {}} if pull and kind == "issues" else {}))
+    return found
+
+
 def repository(path: str, method: str, fields: dict[str, str], jq: str | None) -> bool:
     """The part of `gh api` that reads and writes branches and files; False where the path is another."""
     url = urlsplit(path)
     if re.fullmatch(r"repos/[^/]+/[^/]+/commits/[0-9a-f]{40}/pulls", url.path) and not api(url.path).is_file():
         show([], jq)  # pushed to main directly
         return True
+    if path == "graphql":
+        show({"data": {"viewer": {"login": viewer()}}}, jq)
+        return True
+    found = re.fullmatch(r"repos/([^/]+/[^/]+)/(pulls|issues)", url.path)
+    if found and method == "GET" and not api(url.path).is_file():
+        show(list_items(found[2], parse_qs(url.query)), jq)
+        return True
     if found := re.fullmatch(r"(repos/[^/]+/[^/]+)/actions/artifacts(?:/(\d+))?", url.path):
         artifacts(found[1], found[2], method, parse_qs(url.query), jq)
         return True
-    if found := re.fullmatch(r"repos/[^/]+/[^/]+/compare/([^/]+)\.\.\.([^/]+)", url.path):
+    if found := re.fullmatch(r"repos/[^/]+/[^/]+/compare/(.+?)\.\.\.(.+)", url.path):
         show(compared(found[1], found[2]), jq)
         return True
     match = re.fullmatch(r"repos/[^/]+/[^/]+/(git/refs|contents)(?:/(.*))?", url.path)
@@ -265,7 +304,8 @@ def compared(base: str, head: str) -> dict[str, Any]:
         fail("Not Found (HTTP 404)")
     ahead, behind = (git("rev-list", "--reverse", f"{a}..{b}").split() for a, b in ((old, new), (new, old)))
     status = {(0, 0): "identical", (1, 0): "ahead", (0, 1): "behind", (1, 1): "diverged"}
-    return {"status": status[bool(ahead), bool(behind)], "commits": [{"sha": sha} for sha in ahead]}
+    commits = [{"sha": sha, "author": {"login": git("show", "--no-patch", "--format=%an", sha)}} for sha in ahead]
+    return {"status": status[bool(ahead), bool(behind)], "commits": commits}
 
 
 def _put(path: str, fields: dict[str, str]) -> None:

@@ -4,6 +4,7 @@ Only a review against the default branch counts. The check stands on the head co
 `weak`, which holds a worse model already, would stay green when the pull request is pointed at main afterwards.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,22 @@ MAX_PAGES = 20
 def is_default(pull: dict[str, Any], default: str) -> bool:
     """Whether a pull request is to be merged into the default branch."""
     return bool(pull["base"]["ref"] == default)
+
+
+def note(pull: dict[str, Any], default: str) -> str:
+    """Return what stands above a review that does not count; empty where it counts."""
+    if is_default(pull, default):
+        return ""
+    name = re.sub(r"[^\w./-]", "?", pull["base"]["ref"], flags=re.ASCII)[:100]
+    return (
+        f"> [!IMPORTANT]\n> This is a comparison with `{name}`, which this pull request is to be merged into, and not "
+        f"with `{default}`: it sets no check. Pointed at `{default}`, the pull request is reviewed anew.\n\n"
+    )
+
+
+def is_queue(branch: str, default: str) -> bool:
+    """Whether a branch is the default branch's merge queue, as GitHub names its commits."""
+    return branch.startswith(f"gh-readonly-queue/{default}/")
 
 
 def last_change(number: int, get: Callable[[str], Any]) -> str:

@@ -4,9 +4,9 @@ Runs in `report`, which may comment and set checks, from the default branch's co
 ran the pull request's code, so everything in it is a claim: it is read within bounds, unpacked nowhere, and its pull
 request number counts only when GitHub says that this pull request is open and its head is the commit that ran.
 
-The text goes to the file named on the command line. The step's outputs: `head` (the commit for the check; empty: post
-nothing), `number` (the pull request for the comment; empty: no comment), `conclusion` (of the check) and `problem`
-(one line; empty when all is well).
+The text goes to the file named on the command line. The step's outputs: `head` (the commit; empty: post nothing),
+`number` (the pull request for the comment; empty: no comment), `conclusion` (of the check; empty: no check, since the
+base is not the default branch) and `problem` (one line; empty when all is well).
 """
 
 import io
@@ -19,11 +19,13 @@ import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import base
 from defuse import defuse
 
 MAX_ARCHIVE = 1_000_000  # bytes
 MAX_META = 1_000  # bytes
 MAX_BODY = 65_000  # bytes; GitHub refuses more than 65,535, and CML adds a watermark
+DEFAULT_BRANCH = "main"
 MAX_FILES = 300  # changed files of a pull request that are looked at
 MACHINERY = re.compile(r"\.github/|src/[^/]+/pipeline/")
 
@@ -47,6 +49,8 @@ class Run(NamedTuple):
     head_repository: str
     head_branch: str
     number: str
+    event: str
+    created: str
 
 
 class Meta(NamedTuple):
@@ -69,6 +73,8 @@ def main() -> None:
         head_repository=env["HEAD_REPOSITORY"],
         head_branch=env["HEAD_BRANCH"],
         number=env["NUMBER"],
+        event=env["RUN_EVENT"],
+        created=env["RUN_CREATED"],
     )
     outputs: dict[str, str] = {}
     try:
@@ -91,27 +97,34 @@ def review(run: Run) -> tuple[dict[str, str], str]:
     Outdated
         When the pull request has moved on.
     """
-    confirmed, problem = "", ""
+    confirmed, problem, counts, above = "", "", True, ""
+    queue = run.event == "merge_group"
+    if queue and not base.is_queue(run.head_branch, DEFAULT_BRANCH):
+        raise Outdated("This is the merge queue of another branch: nothing to post.")
     try:
         archive = download(run)
         meta = read_meta(archive)
-        pull = confirm(run, meta.number)
-        confirmed = str(meta.number)
+        if not queue:
+            pull = confirm(run, meta.number)
+            confirmed, counts = str(meta.number), base.is_default(pull, DEFAULT_BRANCH)
+            above = base.note(pull, DEFAULT_BRANCH) + warning(run, pull)
         if meta.head != run.head:
             raise Refused("it was made for another commit")
-        body = warning(run, pull) + defuse(read_report(archive)).strip() + footer(run)
+        body = above + defuse(read_report(archive)).strip() + footer(run)
         if len(body.encode()) > MAX_BODY:
             raise Refused(f"it is longer than {MAX_BODY:,} bytes")
         skipped = meta.outcome == "skipped"
     except Refused as refusal:
         # GitHub itself names the pull request, unless it comes from a fork.
         if not confirmed and run.number:
-            confirm(run, int(run.number))
-            confirmed = run.number
+            pull = confirm(run, int(run.number))
+            confirmed, counts = run.number, base.is_default(pull, DEFAULT_BRANCH)
         problem, skipped = str(refusal), False
         body = f"## Model review: not shown ❌\n\nThe review of this run is not shown, because {problem}.{footer(run)}"
     passed = "neutral" if skipped else "success"
     conclusion = passed if run.conclusion == "success" and not problem else "failure"
+    if not counts:
+        conclusion = ""
     return {"head": run.head, "number": confirmed, "conclusion": conclusion, "problem": problem}, body
 
 
@@ -141,7 +154,7 @@ def read_meta(archive: zipfile.ZipFile) -> Meta:
         number, head, outcome = claims["number"], claims["head"], claims["outcome"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise Refused("its meta.json is not what this project writes") from None
-    if type(number) is not int or number < 1 or outcome not in ("reviewed", "skipped") or not isinstance(head, str):
+    if type(number) is not int or number < 0 or outcome not in ("reviewed", "skipped") or not isinstance(head, str):
         raise Refused("its meta.json is not what this project writes")
     return Meta(number, head, outcome)
 
@@ -188,6 +201,8 @@ def confirm(run: Run, number: int) -> dict[str, Any]:
         raise Refused("it names a pull request that comes from another branch")
     if pull["state"] != "open":
         raise Outdated(f"Pull request {number} is {pull['state']}: nothing to post.")
+    if base.is_older(run.created, number, lambda path: get(f"repos/{run.repository}/{path}")):
+        raise Outdated(f"Pull request {number} has another base since, whose own run reports: nothing to post.")
     if head["sha"] != run.head:
         raise Outdated(f"Pull request {number} has a newer commit, whose own run reports: nothing to post.")
     return pull

@@ -42,10 +42,18 @@ def page(folder: Path, drift: Path | None = None) -> Report:
     if len(runs) > 1:
         blocks.append(Section("Over time", [_chart(newest_first[::-1], *metric) for metric in shown.items()]))
     if drift is not None:
-        seen = drift_report.report(read_json(drift), chosen.drift.model_dump())
-        blocks.append(Section(seen.title, seen.blocks))
+        blocks.append(_monitored(drift, chosen))
     blocks += [Section(name, _named(_card(run), name)) for name, run in newest_first[:CARDS]]
     return Report(f"Releases: {contract.name or contract.id}", blocks)
+
+
+def _monitored(drift: Path, chosen: params.Params) -> Section:
+    """What monitoring found; a file of another version, or a damaged one, costs this section and not the page."""
+    try:
+        seen = drift_report.report(read_json(drift), chosen.drift.model_dump())
+    except (InputError, KeyError, TypeError, ValueError, AttributeError, IndexError):
+        return Section("Data since training", [Text("What monitoring found last cannot be read.")])
+    return Section(seen.title, seen.blocks)
 
 
 def _table(runs: list[tuple[str, Run]], shown: dict[str, str]) -> Table:
