@@ -63,7 +63,30 @@ def test_without_a_contract_there_is_no_data_to_check(hub: GitHub, fakes: Path) 
     assert "ml validate" not in (hub.state / "asked").read_text()
 
 
-def test_pull_requests_and_main_are_checked() -> None:
+def test_pull_requests_merge_queues_and_main_are_checked() -> None:
     # The dispatch is for retraining pull requests, which `monitor` opens: what GITHUB_TOKEN pushes starts no workflow.
-    started_by = {"pull_request": None, "push": {"branches": ["main"]}, "workflow_dispatch": None}
+    asked = {"types": ["opened", "synchronize", "reopened", "edited"]}
+    started_by = {"pull_request": asked, "merge_group": None, "push": {"branches": ["main"]}, "workflow_dispatch": None}
     assert workflow(PROJECT, "ci")["on"] == started_by
+
+
+def test_an_edited_title_runs_nothing_and_passes_nothing(hub: GitHub, fakes: Path) -> None:
+    """A required check that is skipped counts as passed: its name must not be there."""
+    hub.commit("change", write("src/new.py", "x = 1\n"))
+    run = hub.on_pull_request("ci", hub.open("change"), changes={"title": {"from": "x"}}, fakes=fakes)
+    assert set(run.jobs.values()) <= {"skipped"}
+    name = workflow(PROJECT, "ci")["jobs"]["passed"]["name"]
+    where = "(github.event.action != 'edited' || github.event.changes.base.ref.from)"
+    assert name == f"${{{{ {where} && 'ci passed' || 'only words changed' }}}}"
+
+
+def test_another_base_is_another_merge(hub: GitHub, fakes: Path) -> None:
+    hub.commit("change", write("src/new.py", "x = 1\n"))
+    run = hub.on_pull_request("ci", hub.open("change"), changes={"base": {"ref": {"from": "weak"}}}, fakes=fakes)
+    assert set(run.jobs.values()) == {"success"}, run.log
+
+
+def test_a_merge_queues_commit_is_checked(hub: GitHub, fakes: Path) -> None:
+    hub.commit("change", write("src/new.py", "x = 1\n"))
+    run = hub.on_merge_group("ci", hub.open("change"), fakes=fakes)
+    assert set(run.jobs.values()) == {"success"}, run.log

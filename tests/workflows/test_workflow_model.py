@@ -153,6 +153,31 @@ def test_documentation_alone_is_not_trained_on(reviewing: GitHub, fork: str) -> 
     assert (check["conclusion"], "Only documentation changed" in check["body"]) == ("neutral", True)
 
 
+def test_an_edited_title_trains_nothing(hub: GitHub) -> None:
+    run = hub.on_pull_request("model", change(hub, nothing_of_substance), changes={"title": {"from": "x"}})
+    assert run.jobs.get("review", "skipped") == "skipped"
+    assert hub.on_completed(run).conclusion == "skipped"
+
+
+def test_another_base_is_another_review(hub: GitHub) -> None:
+    pull = change(hub, write("docs/more.md", "More.\n"))
+    run = hub.on_pull_request("model", pull, changes={"base": {"ref": {"from": "weak"}}})
+    assert run.jobs["review"] == "success", run.log
+
+
+def test_a_merge_queues_commit_is_reviewed_against_the_queues_base(reviewing: GitHub) -> None:
+    pull = change(reviewing, drop_features)
+    reviewing.commit("main", write("docs/more.md", "More.\n"))
+    run = reviewing.on_merge_group("model", pull)
+    assert run.conclusion == "failure", run.log
+    assert f"baseline-{reviewing.head()}" in [event["key"] for event in reviewing.events("cache")]
+    assert reviewing.on_completed(run).conclusion == "success"
+    [check] = reviewing.events("check")
+    assert (check["conclusion"], check["sha"]) == ("failure", run.event["merge_group"]["head_sha"])
+    assert check["body"].startswith("## Model review: worse")
+    assert reviewing.comments(pull.number) == []
+
+
 def test_before_there_is_a_contract_there_is_nothing_to_review(hub: GitHub) -> None:
     hub.commit("main", lambda tree: (tree / "contract.yaml").unlink())
     comment = reviewed(hub, change(hub, nothing_of_substance), "success")
