@@ -53,38 +53,11 @@ def everything(text):
     return blocks.Report(text, [*inner, blocks.Section(text, inner)])
 
 
-def outside_code(text):
-    """Without fences, where Markdown means nothing, and without the mark of the title."""
-    return re.sub(r"^```[a-z]*\n.*?^```$", "", text.removeprefix("## "), flags=re.MULTILINE | re.DOTALL)
-
-
 def assert_harmless(text):
-    assert not re.search(r"<(?!/?details>|/?summary>)", text)
-    assert not re.search(r"(?<!\\)[`*\[\]~]", text)
-    assert not re.search(r"[@#](?!\u2060)", text)
-    assert not re.search(r"(?i)\bgh-\d|[a-z]://|\bwww\.", text)
+    """What GitHub makes of Markdown is tested in tests/test_rendering.py; here, that nothing got past the renderer."""
+    assert not re.search(r"<(?!/?(?:details|summary|span|code)>)", text)
+    assert not re.search(r"@\w|#\d+(?!\w)|(?i:gh-\d|[a-z]://|www\.)|\u202e", text)
     assert text.count("<details>") == text.count("</details>")
-
-
-@pytest.mark.parametrize("piece", [HOSTILE, *HOSTILE.split()])
-def test_what_would_act_on_its_readers_is_dead(piece):
-    text = markdown.render(everything(piece))
-    assert_harmless(outside_code(text))
-    assert text.count("```") == 2 * (text.count("```mermaid") + text.count("```text"))
-
-
-@QUICK
-@given(st.text(max_size=300))
-def test_any_text_is_harmless_in_markdown(name):
-    assert_harmless(outside_code(markdown.render(everything(name))))
-
-
-@QUICK
-@given(st.text(max_size=300))
-def test_a_cell_stays_a_cell(name):
-    cell = markdown.escape(name)
-    assert not re.search(r"(?<!\\)(\\\\)*\|", cell)
-    assert "\n" not in cell and len(cell) < 1000
 
 
 class Page(html.parser.HTMLParser):
@@ -314,7 +287,7 @@ def test_two_thousand_hostile_columns_fit(tmp_path, rows):
     text = markdown.render(shown)
     assert 20_000 < len(text.encode()) <= 60_000
     assert "… and 1,980 more" in text and "Leak?" in text
-    assert_harmless(outside_code(text))
+    assert_harmless(text)
     assert len(html_page.render(shown)) < 10_000_000
 
 
@@ -331,7 +304,7 @@ def test_a_step_that_failed_is_named_with_its_last_lines():
     text = markdown.render(report.failed("ml validate", log))
     assert "ml validate" in text and "contract broken: amount" in text
     assert "line 99" in text and "line 1\n" not in text
-    assert text.count("```") == 2 and "\x1b" not in text
+    assert text.count("````") == 2 and "\x1b" not in text  # a fence longer than what stands in it
 
 
 def test_charts_in_markdown_have_few_points_and_no_colour_of_digits_alone(rows):

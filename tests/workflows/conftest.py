@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from acting import EXECUTED, GitHub, Outcome, Pull
+from scripts import blocks, report_json
 
 from workflows.coverage_table import render
 
@@ -90,18 +91,25 @@ def finished(
     pull: Pull,
     *,
     conclusion: str = "success",
-    report: str = "## Model review: same ✅\n",
+    title: str = "Model review: same ✅",
+    text: str = "",
+    review: str | None = None,
     number: int | None = None,
     outcome: str = "reviewed",
     head: str = "",
     files: dict[str, str | bytes] | None = None,
     links: tuple[str, ...] = (),
 ) -> Outcome:
-    """A run of `model` for the pull request's head, with an artifact that a test, or an attacker, made up."""
+    """A run of `model` for the pull request's head, with an artifact that a test, or an attacker, made up.
+
+    `review` is the whole of review.json; without it, a report of a title and a paragraph.
+    """
     source = {"sha": hub.head(pull.branch), "ref": pull.branch, "repo": {"full_name": pull.repository}}
     run = Outcome("model", next(hub.runs), {"pull_request": {"number": pull.number, "head": source}}, conclusion)
     meta = {"number": pull.number if number is None else number, "head": head or source["sha"], "outcome": outcome}
-    hub.set_artifact(run, archive({"report.md": report, "meta.json": json.dumps(meta), **(files or {})}, links=links))
+    if review is None:
+        review = report_json.dump(blocks.Report(title, [blocks.Text(text)] if text else []))
+    hub.set_artifact(run, archive({"review.json": review, "meta.json": json.dumps(meta), **(files or {})}, links=links))
     return run
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from acting import GitHub, Outcome, Pull
+from scripts import blocks, report_json
 
 from workflows.conftest import archive, finished, nothing, write
 
@@ -19,6 +20,12 @@ def pull(hub: GitHub) -> Pull:
     """An open pull request with one commit."""
     hub.commit("change", write("src/new.py", "x = 1\n"))
     return hub.open("change", title="A change")
+
+
+def full() -> str:
+    """A report as large as the schema lets one be."""
+    table = blocks.Table("caption", "l" * 5, ["head"] * 5, [["@x #1 | cell " * 6] * 5] * 20)
+    return report_json.dump(blocks.Report("Model review: same ✅", [table] * 100))
 
 
 def posted(hub: GitHub) -> list[tuple[str, object]]:
@@ -54,7 +61,7 @@ def test_the_check_is_the_gate(hub: GitHub, pull: Pull, conclusion: str, outcome
 
 
 def test_posting_takes_under_five_seconds_of_work(hub: GitHub, pull: Pull) -> None:
-    run = finished(hub, pull, report="| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * 5000)
+    run = finished(hub, pull, review=full())
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     hub.on_completed(run)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -64,22 +71,22 @@ def test_posting_takes_under_five_seconds_of_work(hub: GitHub, pull: Pull) -> No
 
 
 def test_a_later_push_updates_the_one_comment(hub: GitHub, pull: Pull) -> None:
-    hub.on_completed(finished(hub, pull, report="first\n"))
+    hub.on_completed(finished(hub, pull, title="first"))
     hub.commit("change", nothing)
-    hub.on_completed(finished(hub, pull, report="second\n"))
-    assert hub.comment(1).startswith("second")
+    hub.on_completed(finished(hub, pull, title="second"))
+    assert hub.comment(1).startswith("## second")
     assert [event["number"] for event in hub.events("comment")] == [1, 1]
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_of_two_pushes_within_a_second_the_newer_one_is_shown(hub: GitHub, pull: Pull, order: tuple[int, int]) -> None:
-    older = finished(hub, pull, report="older\n")
+    older = finished(hub, pull, title="older")
     hub.commit("change", nothing)
-    newer = finished(hub, pull, report="newer\n")
+    newer = finished(hub, pull, title="newer")
     for index in order:
         assert hub.on_completed([older, newer][index]).conclusion == "success"
     assert posted(hub) == [("check success", hub.head("change")), ("comment", 1)]
-    assert hub.comment(1).startswith("newer")
+    assert hub.comment(1).startswith("## newer")
 
 
 def test_a_run_that_a_newer_push_replaced_posts_nothing(hub: GitHub, pull: Pull) -> None:
@@ -148,16 +155,16 @@ def test_a_review_against_another_branch_sets_no_check(hub: GitHub) -> None:
     assert hub.on_completed(won).conclusion == "success"  # the same run, reported late or run again
     assert posted(hub) == [("comment", 1)]
 
-    assert hub.on_completed(finished(hub, pull, conclusion="failure", report="worse\n")).conclusion == "success"
+    assert hub.on_completed(finished(hub, pull, conclusion="failure", title="worse")).conclusion == "success"
     assert posted(hub) == [("comment", 1), ("check failure", hub.head("change")), ("comment", 1)]
-    assert hub.comment(1).startswith("worse")
+    assert hub.comment(1).startswith("## worse")
 
 
 @pytest.mark.parametrize("outcome", ["reviewed", "skipped"])
 def test_a_second_pull_request_from_the_same_branch_wins_nothing(hub: GitHub, pull: Pull, outcome: str) -> None:
     hub.commit("weak", write("src/weak.py", "x = 0\n"))
     second = hub.open("change", base="weak")
-    hub.on_completed(finished(hub, pull, conclusion="failure", report="worse\n"))
+    hub.on_completed(finished(hub, pull, conclusion="failure", title="worse"))
     hub.on_completed(finished(hub, second, outcome=outcome))
     checks = [place for place in posted(hub) if str(place[0]).startswith("check")]
     assert checks == [("check failure", hub.head("change"))]
@@ -212,7 +219,7 @@ def test_another_pull_requests_number_is_refused(hub: GitHub, pull: Pull) -> Non
     """From a fork, so that nothing but the artifact names a pull request."""
     hub.commit("hostile", write("src/new.py", "x = 2\n"))
     hostile = hub.open("hostile", fork="mallory/churn")
-    report = hub.on_completed(finished(hub, hostile, number=pull.number, report="approve me\n"))
+    report = hub.on_completed(finished(hub, hostile, number=pull.number, title="approve me"))
     assert report.conclusion == "failure"
     assert posted(hub) == [("check failure", hub.head("hostile"))]
     assert hub.comment(pull.number) == ""
@@ -273,21 +280,21 @@ def test_a_lie_about_the_size_is_found_out(hub: GitHub, pull: Pull) -> None:
 
 def test_a_report_of_ten_megabytes_is_refused(hub: GitHub, pull: Pull) -> None:
     """Zipped it is small, as a bomb is."""
-    assert hub.on_completed(finished(hub, pull, report="x" * 10_000_000)).conclusion == "failure"
-    assert "its report.md is larger than 65,000 bytes" in hub.comment(1)
+    assert hub.on_completed(finished(hub, pull, review="x" * 10_000_000)).conclusion == "failure"
+    assert "its review.json is larger than 1,000,000 bytes" in hub.comment(1)
 
 
 def test_a_link_in_the_artifact_is_refused(hub: GitHub, pull: Pull) -> None:
-    run = finished(hub, pull, report="/etc/passwd", links=("report.md",))
+    run = finished(hub, pull, review="/etc/passwd", links=("review.json",))
     assert hub.on_completed(run).conclusion == "failure"
-    assert "its report.md is no regular file" in hub.comment(1)
+    assert "its review.json is no regular file" in hub.comment(1)
     assert "root:" not in hub.comment(1)
 
 
 def test_an_empty_report_does_not_overwrite_a_good_comment_with_nothing(hub: GitHub, pull: Pull) -> None:
-    hub.on_completed(finished(hub, pull, report="good\n"))
-    assert hub.on_completed(finished(hub, pull, report=" \n")).conclusion == "failure"
-    assert "its report.md is empty" in hub.comment(1)
+    hub.on_completed(finished(hub, pull, title="good"))
+    assert hub.on_completed(finished(hub, pull, review=" \n")).conclusion == "failure"
+    assert "its review.json is not what this project writes: it is no JSON" in hub.comment(1)
 
 
 def test_a_pickle_in_place_of_the_model_is_never_touched(hub: GitHub, pull: Pull) -> None:
@@ -306,14 +313,13 @@ def test_a_run_without_an_artifact_is_not_silent(hub: GitHub, pull: Pull) -> Non
 
 def test_a_hostile_text_comes_out_harmless(hub: GitHub, pull: Pull) -> None:
     text = (
-        "## Model review: better ✅\n\n"
         "| <img src=x onerror=alert(1)> @everyone closes #1 | [click](https://evil.example) |\n"
         "<!-- hidden --> &#64;someone GH-1 acme/churn#1 www.evil.example ![x](http://evil.example/p.png)\n"
         "[ref]: https://evil.example\n"
     )
-    hub.on_completed(finished(hub, pull, report=text))
+    hub.on_completed(finished(hub, pull, title=text, text=text))
     comment = hub.comment(1).partition("\n\n<sub>")[0]
-    for alive in ("@everyone", "#1", "GH-1", "<img", "<!--", "](", "]:", "://", "www.", "&#64;"):
+    for alive in ("@everyone", "#1", "GH-1", "<img", "<!--", "![x](", "]:", "://", "www.", "&#64;"):
         assert alive not in comment, alive
     assert "everyone closes" in comment
 
@@ -326,7 +332,7 @@ def test_without_cml_the_same_comment_is_posted_and_cml_updates_it_later(hub: Gi
     hub.commit("theirs", write("src/new.py", "x = 1\n"))
     fork = hub.open("theirs", fork="mallory/churn")
     (hub.state / "cml-is-down").touch()
-    report = hub.on_completed(finished(hub, fork, conclusion="failure", report="## Model review: worse ❌\n"))
+    report = hub.on_completed(finished(hub, fork, conclusion="failure", title="Model review: worse ❌"))
     assert report.conclusion == "success", report.log
     assert posted(hub) == [("check failure by gh", hub.head("theirs")), ("comment by gh", fork.number)]
     [check] = hub.events("api")
@@ -338,7 +344,7 @@ def test_without_cml_the_same_comment_is_posted_and_cml_updates_it_later(hub: Gi
 
     (hub.state / "cml-is-down").unlink()
     hub.commit("theirs", nothing)
-    assert hub.on_completed(finished(hub, fork, report="## Model review: same ✅\n")).conclusion == "success"
+    assert hub.on_completed(finished(hub, fork, title="Model review: same ✅")).conclusion == "success"
     [second] = hub.comments(fork.number)
     assert (second["id"], posted(hub)[-1]) == (first["id"], ("comment", fork.number))
     assert hub.comment(fork.number).startswith("## Model review: same ✅")
@@ -368,7 +374,7 @@ def test_there_is_one_comment_in_a_long_discussion(hub: GitHub, pull: Pull) -> N
     for index in range(130):
         hub.add_comment(pull.number, f"remark {index}")
     for text in ("first", "second", "third"):
-        assert hub.on_completed(finished(hub, pull, report=f"{text}\n")).conclusion == "success"
+        assert hub.on_completed(finished(hub, pull, title=text)).conclusion == "success"
         hub.commit("change", nothing)
         assert hub.comment(pull.number).startswith(text)
     assert len(hub.comments(pull.number)) == 131
@@ -382,12 +388,12 @@ def test_a_strangers_comment_under_our_mark_stays_theirs(hub: GitHub, pull: Pull
     """They could edit it afterwards, if the review were written into it."""
     if early:
         hub.add_comment(pull.number, f"better!\n\n{MARK}")
-    hub.on_completed(finished(hub, pull, report="first\n"))
+    hub.on_completed(finished(hub, pull, title="first"))
     if not early:
         hub.add_comment(pull.number, f"better!\n\n{MARK}")
     hub.commit("change", nothing)
-    hub.on_completed(finished(hub, pull, report="second\n"))
-    assert hub.comment(pull.number).startswith("second")
+    hub.on_completed(finished(hub, pull, title="second"))
+    assert hub.comment(pull.number).startswith("## second")
     [theirs] = [entry for entry in hub.comments(pull.number) if entry["user"]["login"] == "someone"]
     assert theirs["body"] == f"better!\n\n{MARK}"
 

@@ -2,36 +2,37 @@
 
 Runs in `report`, which may comment and set checks, from the default branch's copy. The artifact was made by a job that
 ran the pull request's code, so everything in it is a claim: it is read within bounds, unpacked nowhere, and its pull
-request number counts only when GitHub says that this pull request is open and its head is the commit that ran.
+request number counts only when GitHub says that this pull request is open and its head is the commit that ran. It holds
+no text to post but data, under a strict schema, of which main's own renderer makes the text.
 
 The text goes to the file named on the command line. The step's outputs: `head` (the commit; empty: post nothing),
 `number` (the pull request for the comment; empty: no comment), `conclusion` (of the check; empty: no check, since the
 base is not the default branch) and `problem` (one line; empty when all is well).
 """
 
-import io
 import json
 import os
-import re
 import subprocess
 import sys
+import traceback
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import base
-from defuse import defuse
+from artifact import MAX_ARCHIVE, Refused, has, open_archive, read
+from machinery import load
+from under_review import can_change_the_review
 
-MAX_ARCHIVE = 1_000_000  # bytes
+markdown, plain_text, report_json = load("markdown"), load("plain_text"), load("report_json")
+
 MAX_META = 1_000  # bytes
+MAX_REVIEW: int = report_json.BYTES
 MAX_BODY = 65_000  # bytes; GitHub refuses more than 65,535, and CML adds a watermark
 DEFAULT_BRANCH = "main"
 MAX_FILES = 300  # changed files of a pull request that are looked at
-MACHINERY = re.compile(r"\.github/|src/[^/]+/pipeline/")
-
-
-class Refused(Exception):
-    """The artifact, or a claim in it, is not to be believed. The message says why and holds nothing from it."""
+OLD = "it was made by version 0.1 of the pipeline, which left text instead of data; push again to have it made anew"
 
 
 class Outdated(Exception):
@@ -97,54 +98,51 @@ def review(run: Run) -> tuple[dict[str, str], str]:
     Outdated
         When the pull request has moved on.
     """
-    confirmed, problem, counts, above = "", "", True, ""
+    pull: dict[str, Any] | None = None
+    problem, body, above, skipped = "", "", "", False
     queue = run.event == "merge_group"
     if queue and not base.is_queue(run.head_branch, DEFAULT_BRANCH):
         raise Outdated("This is the merge queue of another branch: nothing to post.")
     try:
-        archive = download(run)
+        archive = open_archive(download(run))
         meta = read_meta(archive)
         if not queue:
             pull = confirm(run, meta.number)
-            confirmed, counts = str(meta.number), base.is_default(pull, DEFAULT_BRANCH)
             above = base.note(pull, DEFAULT_BRANCH) + warning(run, pull)
         if meta.head != run.head:
             raise Refused("it was made for another commit")
-        body = above + defuse(read_report(archive)).strip() + footer(run)
+        body = above + read_report(archive).strip() + footer(run)
         if len(body.encode()) > MAX_BODY:
             raise Refused(f"it is longer than {MAX_BODY:,} bytes")
         skipped = meta.outcome == "skipped"
     except Refused as refusal:
-        # GitHub itself names the pull request, unless it comes from a fork.
-        if not confirmed and run.number:
-            pull = confirm(run, int(run.number))
-            confirmed, counts = run.number, base.is_default(pull, DEFAULT_BRANCH)
-        problem, skipped = str(refusal), False
+        problem = str(refusal)
+    except Outdated:
+        raise
+    except Exception as error:  # whatever a stranger's file, or GitHub, brings about: the answer is never silence
+        print(plain_text.harmless(traceback.format_exc()), file=sys.stderr)
+        problem = f"reading it ended in an error ({type(error).__name__})"
+    if problem:
+        pull = pull or (None if queue else find_pull(run))
         body = f"## Model review: not shown ❌\n\nThe review of this run is not shown, because {problem}.{footer(run)}"
     passed = "neutral" if skipped else "success"
     conclusion = passed if run.conclusion == "success" and not problem else "failure"
-    if not counts:
+    if pull and not base.is_default(pull, DEFAULT_BRANCH):
         conclusion = ""
-    return {"head": run.head, "number": confirmed, "conclusion": conclusion, "problem": problem}, body
+    number = str(pull["number"]) if pull else ""
+    return {"head": run.head, "number": number, "conclusion": conclusion, "problem": problem}, body
 
 
-def download(run: Run) -> zipfile.ZipFile:
-    """The newest artifact called `review`, in memory."""
+def download(run: Run) -> bytes:
+    """The newest artifact called `review`."""
     listing = get(f"repos/{run.repository}/actions/runs/{run.id}/artifacts?name=review&per_page=100")
     found = [a for a in listing["artifacts"] if a["name"] == "review" and not a["expired"]]
     if not found:
         raise Refused(f"the run left none (it ended with: {run.conclusion})")
     artifact = max(found, key=lambda a: a["id"])
-    too_large = Refused(f"its artifact is larger than {MAX_ARCHIVE:,} bytes")
     if artifact["size_in_bytes"] > MAX_ARCHIVE:
-        raise too_large
-    content = api(f"repos/{run.repository}/actions/artifacts/{artifact['id']}/zip", limit=MAX_ARCHIVE + 1)
-    if len(content) > MAX_ARCHIVE:
-        raise too_large
-    try:
-        return zipfile.ZipFile(io.BytesIO(content))
-    except zipfile.BadZipFile:
-        raise Refused("its artifact is no archive") from None
+        raise Refused(f"its artifact is larger than {MAX_ARCHIVE:,} bytes")
+    return api(f"repos/{run.repository}/actions/artifacts/{artifact['id']}/zip", limit=MAX_ARCHIVE + 1)
 
 
 def read_meta(archive: zipfile.ZipFile) -> Meta:
@@ -160,32 +158,13 @@ def read_meta(archive: zipfile.ZipFile) -> Meta:
 
 
 def read_report(archive: zipfile.ZipFile) -> str:
-    """The text of `report.md`, which is never empty."""
-    text = read(archive, "report.md", MAX_BODY)
-    if not text.strip():
-        raise Refused("its report.md is empty")
-    return text
-
-
-def read(archive: zipfile.ZipFile, name: str, limit: int) -> str:
-    """One small text file of the archive, whatever the archive says of its size."""
-    entries = [entry for entry in archive.infolist() if entry.filename == name]
-    if len(entries) != 1:
-        raise Refused(f"its artifact holds {len(entries)} files called {name}")
-    # The upper half of the attributes is the Unix mode; nought where the archive was not made on Unix.
-    if (entries[0].external_attr >> 16) & 0o170000 not in (0, 0o100000):
-        raise Refused(f"its {name} is no regular file")
+    """The text of `review.json`, as main writes it."""
+    if has(archive, "report.md") and not has(archive, "review.json"):
+        raise Refused(OLD)
     try:
-        with archive.open(entries[0]) as file:
-            content = file.read(limit + 1)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, ValueError):
-        raise Refused(f"its {name} cannot be unpacked") from None
-    if len(content) > limit:
-        raise Refused(f"its {name} is larger than {limit:,} bytes")
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        raise Refused(f"its {name} is not UTF-8") from None
+        return str(markdown.render(report_json.load(read(archive, "review.json", MAX_REVIEW))))
+    except report_json.SchemaError as error:
+        raise Refused(f"its review.json is not what this project writes: {error}") from error
 
 
 def confirm(run: Run, number: int) -> dict[str, Any]:
@@ -194,34 +173,65 @@ def confirm(run: Run, number: int) -> dict[str, Any]:
         pull: dict[str, Any] = get(f"repos/{run.repository}/pulls/{number}")
     except subprocess.CalledProcessError:
         raise Refused("it names a pull request that does not exist") from None
+    if not comes_from(run, pull):
+        raise Refused("it names a pull request that comes from another branch")
+    problem = ""
+    if pull["state"] != "open":
+        problem = f"Pull request {number} is {pull['state']}: nothing to post."
+    elif base.is_older(run.created, number, lambda path: get(f"repos/{run.repository}/{path}")):
+        problem = f"Pull request {number} has another base since, whose own run reports: nothing to post."
+    elif pull["head"]["sha"] != run.head:
+        problem = f"Pull request {number} has a newer commit, whose own run reports: nothing to post."
+    if problem and find_pull(run, but=number):
+        raise Refused("it names a pull request that is closed, or has moved on")
+    if problem:
+        raise Outdated(problem)
+    return pull
+
+
+def comes_from(run: Run, pull: dict[str, Any]) -> bool:
+    """Whether a pull request comes from the repository and branch that ran."""
     head = pull["head"]
     # The repository of a fork may be gone.
-    repository = (head["repo"] or {}).get("full_name", "")
-    if (repository, head["ref"]) != (run.head_repository, run.head_branch):
-        raise Refused("it names a pull request that comes from another branch")
-    if pull["state"] != "open":
-        raise Outdated(f"Pull request {number} is {pull['state']}: nothing to post.")
-    if base.is_older(run.created, number, lambda path: get(f"repos/{run.repository}/{path}")):
-        raise Outdated(f"Pull request {number} has another base since, whose own run reports: nothing to post.")
-    if head["sha"] != run.head:
-        raise Outdated(f"Pull request {number} has a newer commit, whose own run reports: nothing to post.")
-    return pull
+    return ((head["repo"] or {}).get("full_name", ""), head["ref"]) == (run.head_repository, run.head_branch)
+
+
+def find_pull(run: Run, but: int = 0) -> dict[str, Any] | None:
+    """The open pull request whose head is the commit that ran, in GitHub's own words; none where it knows of none."""
+    source = quote(f"{run.head_repository.partition('/')[0]}:{run.head_branch}", safe=":")
+    try:
+        listed = get(f"repos/{run.repository}/pulls?state=open&head={source}&per_page=100")
+    except (subprocess.CalledProcessError, ValueError):
+        listed = []
+    for pull in listed:
+        fresh = pull["state"] == "open" and pull["head"]["sha"] == run.head
+        if fresh and comes_from(run, pull) and pull["number"] != but:
+            return dict(pull)
+    # GitHub names the pull request itself, unless it comes from a fork.
+    if run.number and int(run.number) != but:
+        try:
+            return confirm(run, int(run.number))
+        except Refused:
+            return None
+    return None
 
 
 def warning(run: Run, pull: dict[str, Any]) -> str:
     """A note above the review when the pull request changes what wrote the review."""
     if pull["changed_files"] > MAX_FILES:
         return f"> [!WARNING]\n> More than {MAX_FILES} files change; what wrote this review may be among them.\n\n"
-    touched = 0
+    names: set[str] = set()
     for page in range(1, (pull["changed_files"] + 99) // 100 + 1):
         files = get(f"repos/{run.repository}/pulls/{pull['number']}/files?per_page=100&page={page}")
-        names = [name for file in files for name in (file["filename"], file.get("previous_filename", ""))]
-        touched += sum(1 for name in names if MACHINERY.match(name))
+        names |= {name for file in files for name in (file["filename"], file.get("previous_filename"))}
+    touched = sorted(name for name in names if name and can_change_the_review(name))
     if not touched:
         return ""
+    shown = ", ".join(markdown.escape(name) for name in touched[:3])
+    more = f" and {len(touched) - 3} more" if len(touched) > 3 else ""
     return (
-        "> [!WARNING]\n> This pull request changes what wrote this review (files under `.github/` or "
-        "`src/*/pipeline/`): read that change before you believe the verdict.\n\n"
+        f"> [!WARNING]\n> This pull request changes what wrote this review ({shown}{more}): "
+        "read that change before you believe the verdict.\n\n"
     )
 
 

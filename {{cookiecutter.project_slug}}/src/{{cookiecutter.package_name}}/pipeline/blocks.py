@@ -1,18 +1,24 @@
-"""What a report is made of. All in it is plain text: each way of showing it escapes everything, at the end."""
+"""What a report is made of. All in it is plain text: each way of showing it escapes everything, at the end.
+
+Standard library alone, like all that `report` runs from the default branch.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 SHOWN = 20  # rows of a table that may be as long as the data is wide
+Cell = str | int | float | None  # numbers are written by whoever shows them
 
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph."""
+    """A paragraph; the first place where it says ``bold`` stands out."""
 
     text: str
+    bold: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,16 +37,17 @@ class Code:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; ``align`` has one letter a column, l or r."""
+    """A table; ``align`` has one letter a column, l or r; ``more`` rows are not in ``rows``."""
 
     caption: str
     align: str
     head: list[str]
-    rows: list[list[str]]
+    rows: Sequence[Sequence[Cell]]
+    more: int = 0
 
     @property
     def hidden(self) -> int:
-        return max(0, len(self.rows) - SHOWN)
+        return max(0, len(self.rows) - SHOWN) + self.more
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,13 @@ def number(value: float | None, signed: bool = False) -> str:
     if not float(text.replace(",", "")):
         return text
     return ("−" if value < 0 else "+" if signed else "") + text
+
+
+def cell_text(cell: Cell) -> str:
+    """Write a cell of a table."""
+    if isinstance(cell, str):
+        return cell
+    return f"{cell:,}" if isinstance(cell, int) else number(cell)
 
 
 def money(value: float, currency: str, signed: bool = False) -> str:

@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from . import entry
-from .console import job_summary
+from .blocks import Items, Text
+from .console import append_summary, show, summarise
 
 app = typer.Typer(
     add_completion=False,
@@ -51,7 +52,7 @@ def validate(
 
     contract = contracts.load(ROOT / "contract.yaml")
     for warning in contracts.warnings(ROOT / "contract.yaml"):
-        typer.echo(f"warning: {warning}", err=True)
+        show(f"warning: {warning}", err=True)
     if table is None:
         loaded = data.load(contract, params.load(ROOT / "params.yaml"), ROOT)
         violations, rows = loaded.violations, loaded.raw_rows | {contract.table.name: len(loaded.table)}
@@ -61,8 +62,8 @@ def validate(
     if violations:
         entry.broken(violations)
     counted = "; ".join(f"{name} {count:,} rows" for name, count in rows.items())
-    job_summary(f"Data contract ✅ {counted}")
-    typer.echo(f"contract kept: {counted}")
+    summarise("Data contract ✅", Text(counted))
+    show(f"contract kept: {counted}")
 
 
 @app.command()
@@ -70,7 +71,7 @@ def explore(out: Annotated[Path, typer.Option(help="The page to write.")] = Path
     """Describe the table on one HTML page: target relations, gaps, time, every column."""
     from .explore import explore as write
 
-    typer.echo(f"page: {write(ROOT, out)}")
+    show(f"page: {write(ROOT, out)}")
 
 
 @app.command()
@@ -91,15 +92,15 @@ def train(out: Annotated[Path, typer.Option(help="Folder for the run.")] = DEFAU
         for name, found in summary["holdout"].items()
     ]
     rows, split = summary["rows"], summary["split"]
-    typer.echo(f"split: {split['method']}, {split['reason']}")
-    typer.echo(f"{rows['train']:,} rows to train on, {rows['holdout']:,} rows held out")
-    typer.echo("\n".join(lines))
+    show(f"split: {split['method']}, {split['reason']}")
+    show(f"{rows['train']:,} rows to train on, {rows['holdout']:,} rows held out")
+    show(*lines)
     for name, share in summary["missing"].items():
         if share > 0.3:
-            typer.echo(f"warning: {name} is missing in {100 * share:.0f} % of the rows", err=True)
+            show(f"warning: {name} is missing in {100 * share:.0f} % of the rows", err=True)
     for sentence in [*checks.fired(summary["checks"]), *summary["warnings"]]:
-        typer.echo(f"warning: {sentence}", err=True)
-    typer.echo(f"run: {out}")
+        show(f"warning: {sentence}", err=True)
+    show(f"run: {out}")
 
 
 @app.command()
@@ -144,7 +145,7 @@ def predict(
     """Score a table, in bounded memory."""
     from .predict import predict as score
 
-    typer.echo(f"{score(table, out, run):,} rows scored: {out}")
+    show(f"{score(table, out, run):,} rows scored: {out}")
 
 
 @app.command()
@@ -157,7 +158,7 @@ def package(
     from .package import build
 
     for key, value in build(run, image, engine).items():
-        typer.echo(f"{key}: {value}")
+        show(f"{key}: {value}")
 
 
 @app.command()
@@ -178,8 +179,8 @@ def smoke(url: Annotated[str, typer.Argument(help="Of a running server.")], run:
     from .smoke import check
 
     good, lines = check(url, run)
-    typer.echo("\n".join(lines))
-    job_summary(f"Smoke test {'✅' if good else '❌'}", *(f"- {line}" for line in lines))
+    show(*lines)
+    summarise(f"Smoke test {'✅' if good else '❌'}", Items(lines))
     sys.exit(0 if good else 1)
 
 
@@ -200,8 +201,9 @@ def drift(
     with atomic_directory(out, "drift") as work:
         found = compare(Run(run), ROOT, table)
         text = drift_report.write(found, run, ROOT, work)
-    job_summary(text)
-    typer.echo(f"{text}\nreport: {out / 'drift.md'}")
+    append_summary(text)
+    typer.echo(text)
+    show(f"report: {out / 'drift.md'}")
     sys.exit(0 if found["verdict"] == "stable" else 1)
 
 
@@ -226,8 +228,8 @@ def audit(
     answers, links = check(target, ROOT, provenance)
     lines = [f"{question}: {answer}" for question, answer in answers.items()]
     broken = [f"{link.name} {link.problem}" for link in links if link.problem]
-    typer.echo("\n".join([*lines, f"{len(links) - len(broken)} of {len(links)} links hold"]))
-    job_summary(f"Audit {'❌' if broken else '✅'}", *(f"- {line}" for line in [*lines, *broken[:1]]))
+    show(*lines, f"{len(links) - len(broken)} of {len(links)} links hold")
+    summarise(f"Audit {'❌' if broken else '✅'}", Items([*lines, *broken[:1]]))
     if broken:
         entry.stop(f"broken: {broken[0]}", 1)
 
@@ -246,7 +248,7 @@ def releases(
 
     with atomic_file(out, is_page) as work:
         work.write_text(html.render(page(folder, drift)), encoding="utf-8")
-    typer.echo(f"page: {out}")
+    show(f"page: {out}")
 
 
 def main() -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, TextIO
+
+from . import markdown
+from .blocks import Block, Report
+from .plain_text import harmless, visible
 
 
 class _Stream(io.FileIO):
@@ -18,11 +25,36 @@ class _Stream(io.FileIO):
             return len(data)  # type: ignore[arg-type]
 
 
+class HarmlessStream:
+    """A text stream whose lines are no commands, whoever prints them: this program, its libraries or your code."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._line = stream, ""
+
+    def write(self, text: str) -> int:
+        """Write text; what would act is written out."""
+        before = harmless(self._line)
+        self._stream.write(harmless(self._line + text)[len(before) :])
+        line = (self._line + text).rpartition("\n")[2]
+        # Only the beginning of a line and its last two characters can still become part of a command.
+        self._line = line if line.strip() in ("", ":") and len(line) < 100 else f"-{line[-2:]}"
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write several texts."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is as the stream has it."""
+        return getattr(self._stream, name)
+
+
 def open_streams() -> None:
     """Let neither a letter nor a reader that leaves end a command, nor a stream that was closed from the start.
 
     A pipe or a file on Windows is in a code page that has neither ✅ nor Greek: where nobody chose an encoding, it gets
-    UTF-8; else what the encoding lacks becomes a question mark.
+    UTF-8; else what the encoding lacks becomes a question mark. What is printed acts on no terminal and no workflow.
     """
     while (opened := os.open(os.devnull, os.O_RDWR)) < 3:  # else the next file would get the number of a closed stream
         os.set_inheritable(opened, True)
@@ -32,10 +64,19 @@ def open_streams() -> None:
         if stream is not None and (stream.isatty() or _number(stream) != number):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")
-            continue
-        raw = io.BufferedWriter(_Stream(number, "w", closefd=False))
-        encoding = stream.encoding if stream and os.environ.get("PYTHONIOENCODING") else "utf-8"
-        setattr(sys, name, io.TextIOWrapper(raw, encoding, "replace", line_buffering=True))
+        else:
+            raw = io.BufferedWriter(_Stream(number, "w", closefd=False))
+            encoding = stream.encoding if stream and os.environ.get("PYTHONIOENCODING") else "utf-8"
+            stream = io.TextIOWrapper(raw, encoding, "replace", line_buffering=True)
+        setattr(sys, name, HarmlessStream(stream))
+    warnings.formatwarning = _on_one_line(warnings.formatwarning)
+
+
+def _on_one_line(plain: Callable[..., str]) -> Callable[..., str]:
+    def formatted(message: Warning | str, *rest: Any, **named: Any) -> str:
+        return plain(visible(str(message)), *rest, **named)
+
+    return formatted
 
 
 def _number(stream: io.TextIOBase) -> int | None:
@@ -45,9 +86,19 @@ def _number(stream: io.TextIOBase) -> int | None:
         return None
 
 
-def job_summary(*lines: str) -> None:
-    """Where CI gives a job summary, what people should see goes there as well."""
+def show(*lines: str, err: bool = False) -> None:
+    """Print lines; one that holds a line end shows it instead of ending."""
+    print("\n".join(visible(line) for line in lines), file=sys.stderr if err else sys.stdout)
+
+
+def summarise(title: str, *blocks: Block) -> None:
+    """Where CI gives a job summary, write there what people should see, as the comment is written."""
+    append_summary(markdown.render(Report(title, list(blocks))))
+
+
+def append_summary(text: str) -> None:
+    """Append rendered Markdown to the job summary, where there is one."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if path:
         with Path(path).open("a", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
+            file.write(f"{text}\n")

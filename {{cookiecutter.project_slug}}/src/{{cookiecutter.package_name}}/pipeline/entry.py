@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from . import signals
-from .console import job_summary, open_streams
+from .blocks import Items
+from .console import append_summary, open_streams, show, summarise
 from .errors import InputError, unexpected
 
 if TYPE_CHECKING:
@@ -45,15 +46,15 @@ def run(app: typer.Typer) -> None:
 
 def stop(message: str, code: int) -> NoReturn:
     """Say why the command ends, and end it."""
-    typer.echo(f"ml: {message}", err=True)
+    show(f"ml: {message}", err=True)
     sys.exit(code)
 
 
 def broken(violations: list[Violation]) -> NoReturn:
     """List the rules that the data breaks, and end with 1."""
     lines = [str(v) for v in violations]
-    job_summary("Data contract ❌", *(f"- {line}" for line in lines[:50]))
-    typer.echo("\n".join(f"ml: contract broken: {line}" for line in lines), err=True)
+    summarise("Data contract ❌", Items(lines))
+    show(*(f"ml: contract broken: {line}" for line in lines), err=True)
     sys.exit(1)
 
 
@@ -64,10 +65,10 @@ def report_of(folder: Path) -> str:
 
 def finish(out: Path, text: str, code: int) -> NoReturn:
     """Print a review's report, and end with its exit status."""
-    job_summary(text)
+    append_summary(text)
     person = sys.stdout.isatty()
     typer.echo(text.partition("<details>")[0] if person else text)
-    typer.echo(f"report: {out / 'report.html'}")
+    show(f"report: {out / 'report.html'}")
     if person and not os.environ.get("CI"):
         import webbrowser
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 from html import escape
 
-from .blocks import Block, Chart, Code, Items, Report, Section, Table, Text
+from .blocks import Block, Chart, Code, Items, Report, Section, Table, Text, cell_text
 from .marks import GENERATOR
+from .plain_text import visible
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2128; --dim: #57606a; --paper: #ffffff; --line: #d0d7de; --band: #f6f8fa;
   --s0: #0a5ea8; --s1: #b3480a; }
@@ -54,18 +53,19 @@ def render(report: Report, *, policy: str = POLICY, last: str = "") -> str:
 
 
 def _text(text: str, limit: int = 1000) -> str:
-    """Escape, and drop what would control a terminal or reorder the line."""
-    return escape(CONTROL.sub("", text[:limit]))
+    """Escape, and write out what nobody could see."""
+    return escape(visible(text[:limit]))
 
 
 def _lines(block: Block) -> Iterator[str]:
     match block:
-        case Text(text):
-            yield f"<p>{_text(text, 5000)}</p>"
+        case Text(text, bold):
+            before, found, after = text.partition(bold) if bold else (text, "", "")
+            yield f"<p>{_text(before, 5000)}{f'<b>{_text(found)}</b>' if found else ''}{_text(after, 5000)}</p>"
         case Items(items):
             yield f"<ul>{''.join(f'<li>{_text(item, 400)}</li>' for item in items)}</ul>"
         case Code(lines):
-            yield f'<pre tabindex="0">{_text(chr(10).join(lines), 20_000)}</pre>'
+            yield f'<pre tabindex="0">{chr(10).join(_text(line) for line in lines[-200:])}</pre>'
         case Table():
             yield from _table(block)
         case Chart():
@@ -87,7 +87,7 @@ def _table(table: Table) -> Iterator[str]:
     )
     yield f'<div class="scroll" role="region" aria-label="{caption}" tabindex="0"><table><caption>{caption}</caption>'
     yield f"<thead><tr>{head}</tr></thead><tbody>"
-    for first, *rest in table.rows:
+    for first, *rest in ([cell_text(cell) for cell in row] for row in table.rows):
         cells = "".join(
             f'<td class="{side if len(cell) < 50 else "long"}">{_text(cell, 200)}</td>'
             for side, cell in zip(sides[1:], rest, strict=True)

@@ -11,6 +11,7 @@ import pandas as pd
 from . import charts, checks, metrics, params
 from .blocks import Block, Code, Items, Report, Section, Table, Text, interval, money, number
 from .compare import DECISION
+from .plain_text import without_colours
 from .runs import Run
 
 SIGNS = {"better": "✅", "same": "✅", "worse": "❌", "unclear": "❔", "not-comparable": "⚪"}
@@ -81,7 +82,7 @@ def alone(
 
 def failed(step: str, log: str) -> Report:
     """Lay out a review that could not be finished: which step failed, and its last useful lines."""
-    tail = [line for line in log.splitlines() if line.strip()][-25:]
+    tail = [line for line in without_colours(log).splitlines() if line.strip()][-25:]
     return Report(f"Model review: failed ❌ in {step}", [Text("The last lines it printed:"), Code(tail)])
 
 

@@ -1,0 +1,59 @@
+"""Leave what `report` posts: `ml review`'s own review, or why there is none.
+
+Runs at the end of `model`, also where nothing could be installed. Usage: hand_over.py FOLDER. Writes `meta.json`, and
+where `ml review` left no `review.json`, that and `report.md`.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from machinery import load
+
+LINES = 25
+
+
+def main() -> None:
+    """Write the files and, where there is no review, the job's summary."""
+    folder, env = Path(sys.argv[1]), os.environ
+    folder.mkdir(exist_ok=True)
+    outcome = "reviewed"
+    if env["SKIP"] or not (folder / "review.json").is_file():
+        outcome = "skipped" if env["SKIP"] else "reviewed"
+        publish(folder)
+    meta = {"number": int(env["NUMBER"] or 0), "head": env["HEAD"], "outcome": outcome}
+    (folder / "meta.json").write_text(json.dumps(meta) + "\n", encoding="utf-8")
+
+
+def publish(folder: Path) -> None:
+    """Write a report of why there is no review."""
+    blocks, markdown, report_json = load("blocks"), load("markdown"), load("report_json")
+    if os.environ["SKIP"]:
+        report = blocks.Report("Model review: skipped", [blocks.Text(os.environ["SKIP"])])
+    else:
+        step, log = failed_step()
+        said = f"The step {step} failed before there was a review. Its last lines:"
+        report = blocks.Report("Model review: failed ❌", [blocks.Text(said, bold=step), blocks.Code(log)])
+    handed_over = report_json.dump(report)
+    text = markdown.render(report_json.load(handed_over))
+    (folder / "review.json").write_text(handed_over, encoding="utf-8")
+    (folder / "report.md").write_text(text, encoding="utf-8")
+    with Path(os.environ["GITHUB_STEP_SUMMARY"]).open("a", encoding="utf-8") as summary:
+        summary.write(text)
+
+
+def failed_step() -> tuple[str, list[str]]:
+    """The step before the review that failed, or the review itself; and its last lines."""
+    if os.environ["CHANGES"] != "success":
+        return "Find the base and what changed", []
+    installed = os.environ["SETUP"] == "success"
+    name, log = ("Review", "review.log") if installed else ("Install what the lock says", "setup.log")
+    file = Path(os.environ["RUNNER_TEMP"]) / log
+    text = file.read_bytes().decode(errors="replace") if file.is_file() else ""
+    plain = load("plain_text").without_colours(text.replace("\r", "\n"))
+    return name, [line for line in plain.split("\n") if line.strip()][-LINES:]
+
+
+if __name__ == "__main__":
+    main()
