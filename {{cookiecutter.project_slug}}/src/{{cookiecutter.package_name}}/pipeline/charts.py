@@ -24,7 +24,7 @@ class Side:
 
 
 def draw(task: Task, sides: list[Side], costs: Costs | None) -> list[Chart]:
-    """Return the charts that suit the task."""
+    """Return the charts that suit the task, but for those without a value: a ROC curve needs both classes."""
     found = [_reliability(task, sides)]
     if task != "binary":
         return found
@@ -36,13 +36,15 @@ def draw(task: Task, sides: list[Side], costs: Costs | None) -> list[Chart]:
         curves = {s.name: _costs(s.y, s.p, costs) for s in sides}
         title = f"Cost per case by threshold, in {costs.currency}"
         found.append(Chart("cost_curve", title, "threshold", "cost per case", GRID.tolist(), curves, marks=marks))
-    return found
+    return [chart for chart in found if any(np.isfinite(line).any() for line in chart.series.values())]
 
 
 def _roc(y: np.ndarray, p: np.ndarray) -> list[float]:
     order = np.argsort(-p, kind="stable")
     last = np.r_[np.flatnonzero(np.diff(p[order])), len(p) - 1]
     hits, alarms = np.cumsum(y[order] == 1)[last], np.cumsum(y[order] == 0)[last]
+    if not (hits[-1] and alarms[-1]):
+        return [float("nan")] * len(GRID)
     curve = np.interp(GRID, np.r_[0, alarms / alarms[-1]], np.r_[0, hits / hits[-1]])
     return [0.0, *curve[1:].tolist()]
 
@@ -58,11 +60,19 @@ def _reliability(task: Task, sides: list[Side]) -> Chart:
     """Mean prediction and mean outcome in bins of equally many rows, joined by lines."""
     points = {s.name: _binned(*_confidence(s)) for s in sides}
     low, high = min(x[0] for x, _ in points.values()), max(x[-1] for x, _ in points.values())
-    x = np.linspace(low, max(high, low + 1e-9), len(GRID))
-    series = {name: np.interp(x, *pair, left=np.nan, right=np.nan).tolist() for name, pair in points.items()}
+    x = np.linspace(low, high if high > low else low + 1e-9 * max(1.0, abs(low)), len(GRID))
+    series = {name: _on_grid(x, *pair).tolist() for name, pair in points.items()}
     outcome = {"binary": "observed share", "multiclass": "share that is right", "regression": "mean outcome"}[task]
     labels = ("calibration", "Calibration", "mean prediction, by tenth of the rows", outcome)
     return Chart(*labels, x.tolist(), series, ("perfect", x.tolist()))
+
+
+def _on_grid(x: np.ndarray, at: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return a line's values on a grid, NaN beyond its ends; a line between two points of the grid is one point."""
+    line = np.interp(x, at, values, left=np.nan, right=np.nan)
+    if not np.isfinite(line).any():
+        line[np.abs(x - at.mean()).argmin()] = values.mean()
+    return line
 
 
 def _confidence(side: Side) -> tuple[np.ndarray, np.ndarray]:

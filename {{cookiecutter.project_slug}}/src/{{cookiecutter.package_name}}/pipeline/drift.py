@@ -34,11 +34,13 @@ from . import contract as contracts
 from . import data, inference, metrics, models, params, rules, tables
 from .errors import InputError
 from .files import read_yaml
+from .labels import unused
 from .odcs import TEMPORAL, Contract
 from .runs import Run
 from .train import score
 
 SHOWN = 20
+PREDICTION = ""  # no column of a contract has this name
 FEW = 5  # levels rarer than this in both samples are pooled: the chi-squared approximation needs counts
 Found = dict[str, Any]
 
@@ -85,12 +87,12 @@ def drift(run: Run, root: Path, table: Path | None = None) -> Found:
     past = run.predictions.query("part == 'holdout' and seed == @run.manifest['seeds'][0]")["prediction"]
     now = pd.Series(p if p.ndim == 1 else np.asarray([str(c) for c in classes])[p.argmax(axis=1)])
     columns = compare(run.holdout, frame, contract, chosen.drift, (past, now))
-    found |= {"prediction": columns.pop("(prediction)"), "columns": columns}
+    found |= {"prediction": columns.pop(PREDICTION), "columns": columns}
     found["performance"] = _performance(frame, p, contract, chosen, run)
     found["rows"]["new"] = len(frame)
     found["moved"] = [name for name, column in columns.items() if column["drift"]]
-    found["moved"] += ["prediction"] * found["prediction"]["drift"]
-    found["moved"] += [name for name, metric in (found["performance"] or {}).items() if metric["worse"]]
+    found["moved"] += [unused("prediction", columns)] * found["prediction"]["drift"]
+    found["moved"] += [unused(name, columns) for name, m in (found["performance"] or {}).items() if m["worse"]]
     found["verdict"] = "contract-broken" if found["violations"] else "drift" if found["moved"] else "stable"
     return found
 
@@ -119,7 +121,7 @@ def compare(
     limits: params.Drift,
     prediction: tuple[pd.Series, pd.Series] | None = None,
 ) -> dict[str, Found]:
-    """Compare two samples of the features, and of the predictions as ``(prediction)``, column by column."""
+    """Compare two samples of the features, and of the predictions under the name ``PREDICTION``."""
     dates = [p.name for p in contract.table.features if p.logicalType in TEMPORAL]
     left, right = (frame.assign(**_ages(frame[dates])) for frame in (old, new))
     columns = {
@@ -127,7 +129,7 @@ def compare(
         for p in contract.table.features
     }
     if prediction is not None:
-        columns["(prediction)"] = _column(*prediction, not pd.api.types.is_numeric_dtype(prediction[0]))
+        columns[PREDICTION] = _column(*prediction, not pd.api.types.is_numeric_dtype(prediction[0]))
     adjusted = inference.holm([column["p"] for column in columns.values()])
     for column, p in zip(columns.values(), adjusted, strict=True):
         column["p_adjusted"] = p

@@ -8,6 +8,7 @@ from typing import Any
 from . import html, markdown, params
 from .blocks import Block, Items, Report, Section, Table, Text, interval, number
 from .drift import move_window
+from .labels import unused
 from .runs import write_json
 
 SIGNS = {"stable": "✅", "drift": "⚠️", "contract-broken": "❌"}
@@ -33,7 +34,9 @@ def report(found: dict[str, Any], limits: dict[str, Any]) -> Report:
     blocks: list[Block] = [Text(_standing(found))]
     if found["violations"]:
         blocks += [Text("The new data breaks its contract:"), Items(found["violations"])]
-    columns = found["columns"] | ({"prediction": found["prediction"]} if found["prediction"] else {})
+    columns = dict(found["columns"])
+    if found["prediction"]:
+        columns[unused("prediction", columns)] = found["prediction"]
     ranked = sorted(columns.items(), key=lambda item: -item[1]["distance"])
     moved = [_row(name, column) for name, column in ranked if column["drift"]]
     if moved:

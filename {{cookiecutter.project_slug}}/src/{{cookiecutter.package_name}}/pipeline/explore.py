@@ -13,6 +13,7 @@ from . import contract as contracts
 from . import data, findings, html, outputs, params
 from .blocks import SHOWN, Block, Report, Section, Table, Text, number
 from .errors import InputError
+from .labels import number_names, time_names, unused
 from .marks import is_page
 from .odcs import TEMPORAL, Property, SchemaObject
 from .params import Params
@@ -110,17 +111,18 @@ def _levels(values: pd.Series, ordered: bool) -> tuple[np.ndarray, list[str]]:
         edges = np.unique(rising[len(rising) * np.arange(1, BINS) // BINS])
         # An edge at the very end parts nothing; where it is the only one, the rest of the values are one level.
         edges = edges[edges < rising[-1]] if edges[0] < rising[-1] else rising[rising < rising[-1]][-1:]
-        said = [str(pd.Timestamp(e)).removesuffix(" 00:00:00") if x.dtype.kind == "M" else f"{e:.6g}" for e in edges]
+        said = time_names(list(pd.DatetimeIndex(edges))) if x.dtype.kind == "M" else number_names(edges.tolist())
         names = [f"≤ {said[0]}", *(f"> {low}, ≤ {high}" for low, high in pairwise(said)), f"> {said[-1]}"]
         level = np.searchsorted(edges, x)
     else:
         common = known.value_counts().index[: 2 * BINS]
         common = common.sort_values() if ordered else common
-        names = [*(str(value).removesuffix(" 00:00:00") for value in common), "other"]
+        names = [str(value).removesuffix(" 00:00:00") for value in common]
+        names.append(unused("other", names))
         level = common.get_indexer(pd.Index(values))
         level[level < 0] = len(common)
     level[gone] = len(names)
-    return level, [*names, "missing"]
+    return level, [*names, unused("missing", names)]
 
 
 def _gaps(known: pd.DataFrame, obj: SchemaObject, y: np.ndarray, chosen: Params) -> Block:

@@ -112,9 +112,12 @@ def _figure(chart: Chart) -> Iterator[str]:
         across = (x - first) / ((last - first) or 1) * (WIDTH - LEFT - RIGHT)
         return LEFT + across, HEIGHT - BOTTOM - (y - low) / ((high - low) or 1) * (HEIGHT - BOTTOM - TOP)
 
-    def path(values: list[float]) -> str:
-        points = [(x, y) for x, y in zip(chart.x, values, strict=True) if math.isfinite(y)]
-        return "M" + " L".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in points)
+    def drawn(kind: str, values: list[float]) -> str:
+        points = [place(x, y) for x, y in zip(chart.x, values, strict=True) if math.isfinite(y)]
+        if len(points) == 1:  # a line of one point would not be seen
+            return '<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="4"/>'.format(kind, *points[0])
+        path = " L".join(f"{across:.1f},{down:.1f}" for across, down in points)
+        return f'<path class="{kind}" d="M{path}"/>' if points else ""
 
     label = _text(f"{chart.title}: {chart.y_label} by {chart.x_label}")
     yield f'<figure><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">'
@@ -129,11 +132,11 @@ def _figure(chart: Chart) -> Iterator[str]:
     yield f'<text {turned} text-anchor="middle">{_text(chart.y_label)}</text>'
     keys = []
     if chart.ideal:
-        yield f'<path class="ideal" d="{path(chart.ideal[1])}"/>'
+        yield drawn("ideal", chart.ideal[1])
         keys.append(("ideal", chart.ideal[0]))
     for place_in_order, (name, values) in enumerate(chart.series.items()):
         kind = f"s{place_in_order + 2 - len(chart.series)}"
-        yield f'<path class="{kind}" d="{path(values)}"/>'
+        yield drawn(kind, values)
         mark = (chart.marks or {}).get(name)
         if mark is not None:
             nearest = min(range(len(chart.x)), key=lambda i: abs(chart.x[i] - mark))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from .blocks import Chart
@@ -25,7 +26,8 @@ def draw(folder: Path, charts: list[Chart]) -> None:
         for (name, values), colour, style in zip(chart.series.items(), COLOURS[count], STYLES[count], strict=True):
             mark = (chart.marks or {}).get(name)
             label = name if mark is None else f"{name} (threshold {mark:.3f})"
-            axes.plot(chart.x, values, style, color=colour, linewidth=2, label=label)
+            dot = "o" if sum(map(math.isfinite, values)) == 1 else None  # a line of one point would not be seen
+            axes.plot(chart.x, values, style, color=colour, linewidth=2, label=label, marker=dot)
             if mark is not None:
                 axes.axvline(mark, color=colour, linestyle=style, linewidth=1, alpha=0.6)
         axes.set(title=chart.title.replace("$", r"\$"), xlabel=chart.x_label, ylabel=chart.y_label, ylim=chart.span)

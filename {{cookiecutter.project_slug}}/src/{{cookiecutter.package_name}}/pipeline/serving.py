@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left
 from collections import Counter as Tally
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.utils import floatToGoString
 from pydantic import BaseModel
 
 from . import trees
+from .bins import binning
 from .errors import Refusal
-from .odcs import TEMPORAL, Property
 from .predict import Scorer
 from .records import Door
 from .runs import read_json
@@ -91,6 +90,8 @@ class Engine:
         self.predict = Batcher(self.answer)
         self._batches = Histogram("ml_batch_rows", "Rows scored together", buckets=[1, 2, 4, 8, 16, 32, 64, 256, 1024])
         self._classes = Counter("ml_predictions", "Predictions, by class", ["class"])
+        for label in self.scorer.classes:  # at 0, so that a class which is no longer predicted is not unknown
+            self._classes.labels(str(label))
         self._values = Histogram("ml_prediction", "P(positive), or value", buckets=self.about["outputs"])
         inputs = Counter("ml_inputs", "Values received, by the bins of training", ["column", "bin"])
         bins = [(p.name, *binning(self.about["bins"][p.name], p)) for p in self.door.features]
@@ -106,7 +107,8 @@ class Engine:
         kind = "class" if self.scorer.task == "multiclass" else "le"
         outputs = Gauge("ml_prediction_reference", "Shares in training", [kind], multiprocess_mode="max")
         for label, share in self.about["predicted"].items():
-            outputs.labels(label if kind == "class" else str(float(label))).set(share)
+            # An edge is written as the histogram writes it: 1e+06, where Python says 1000000.0.
+            outputs.labels(label if kind == "class" else floatToGoString(label)).set(share)
 
     def answer(self, rows: list[BaseModel]) -> Answers:
         """Predict checked rows, in the calling thread."""
@@ -181,16 +183,3 @@ def _ref(name: str) -> dict[str, str]:
 
 def _reply(text: str, name: str) -> dict[str, Any]:
     return {"description": text, "content": {"application/json": {"schema": _ref(name)}}}
-
-
-def binning(bins: list[Any], prop: Property) -> tuple[Callable[[Any], int], list[str]]:
-    """Return where a value belongs, and the labels: ``missing``, then categories or upper edges, then the rest."""
-    if prop.enum is not None or prop.logicalType in ("string", "boolean"):
-        known = {label: i for i, label in enumerate(bins, start=1)}
-        return lambda v: 0 if v is None else known.get(str(v), len(bins) + 1), ["missing", *bins, "other"]
-    edges = [datetime.fromisoformat(edge) for edge in bins] if prop.logicalType in TEMPORAL else bins
-    return lambda v: 0 if v is None else 1 + bisect_left(edges, v), [
-        "missing",
-        *(f"<= {edge}" for edge in bins),
-        "above",
-    ]

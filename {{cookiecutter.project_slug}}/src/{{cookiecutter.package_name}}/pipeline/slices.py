@@ -7,6 +7,7 @@ those are returned that survive Holm's correction over all of them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from pandas.api import types
 from scipy import special
 
 from .inference import Side, holm
+from .labels import number_names, time_names, unused
 from .metrics import Metric
 from .tables import by_frequency
 
@@ -95,23 +97,25 @@ def _judge(
 def groupings(frame: pd.DataFrame) -> Iterator[tuple[str, np.ndarray, list[str]]]:
     """Yield each way to divide the rows: a column's name, each row's group (-1 for none), the groups' names."""
     for name, column in frame.items():
+        codes, names = _quarters(column) if _is_scale(column) else _levels(column)
         missing = column.isna()
         if missing.any():
-            yield str(name), missing.to_numpy().astype(int), ["not missing", "missing"]
-        if _is_scale(column):
-            groups = pd.qcut(column, 4, duplicates="drop")
-            yield str(name), groups.cat.codes.to_numpy(), [_range(i, column) for i in groups.cat.categories]
-        else:
-            codes, values = by_frequency(column)
-            yield str(name), np.where(codes < LEVELS, codes, -1), [str(value) for value in values[:LEVELS]]
+            yield str(name), missing.to_numpy().astype(int), [unused(n, names) for n in ("not missing", "missing")]
+        yield str(name), codes, names
+
+
+def _levels(column: pd.Series) -> tuple[np.ndarray, list[str]]:
+    codes, values = by_frequency(column)
+    return np.where(codes < LEVELS, codes, -1), [str(value) for value in values[:LEVELS]]
+
+
+def _quarters(column: pd.Series) -> tuple[np.ndarray, list[str]]:
+    codes, edges = pd.qcut(column, 4, labels=False, retbins=True, duplicates="drop")
+    dates = types.is_datetime64_any_dtype(column)
+    names = time_names(list(pd.DatetimeIndex(edges))) if dates else number_names(edges.tolist())
+    return codes.fillna(-1).to_numpy("int64"), [f"{low} to {high}" for low, high in pairwise(names)]
 
 
 def _is_scale(column: pd.Series) -> bool:
     number = types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
     return bool((number or types.is_datetime64_any_dtype(column)) and column.nunique() > LEVELS)
-
-
-def _range(interval: pd.Interval, column: pd.Series) -> str:
-    if types.is_datetime64_any_dtype(column):
-        return f"{interval.left:%Y-%m-%d} to {interval.right:%Y-%m-%d}"
-    return f"{interval.left:g} to {interval.right:g}"

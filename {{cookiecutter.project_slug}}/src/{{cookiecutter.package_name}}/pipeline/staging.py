@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from . import bins, markdown, params
 from . import contract as contracts
-from . import markdown, params
 from .card import card
 from .files import read_yaml
-from .odcs import TEMPORAL, Property
 from .rules import PUBLIC
 from .runs import Run, sha256, write_json
 from .smoke import sample
@@ -29,30 +27,6 @@ def version_of(run: Run) -> str:
     return f"{(run.manifest['commit'] or '0000000')[:7]}-{str(sha256(run.path / 'model.skops'))[:8]}{dirty}"
 
 
-def _bins(values: pd.Series, prop: Property) -> list[Any]:
-    """Choose a column's bins: its categories, or the deciles of the run's rows."""
-    if prop.enum is not None or prop.logicalType in ("string", "boolean"):
-        labels = [str(allowed.value) for allowed in prop.enum or []]
-        return labels or ["True", "False"] * (prop.logicalType == "boolean")
-    if not values.notna().any():
-        return []
-    deciles = np.unique(np.quantile(values.dropna().to_numpy(), np.linspace(0.1, 0.9, 9), method="lower"))
-    return deciles.astype("datetime64[us]").astype("str").tolist() if prop.logicalType in TEMPORAL else deciles.tolist()
-
-
-def _shares(values: pd.Series, bins: list[Any], prop: Property) -> list[float]:
-    """Return the share of the run's rows in each bin; for dates none, since they move on by themselves."""
-    from .serving import binning  # needs the serve group
-
-    if prop.logicalType in TEMPORAL:
-        return []
-    place, labels = binning(bins, prop)
-    cells = values.astype("object").where(values.notna(), None)
-    if prop.logicalType == "boolean":
-        cells = cells.map(lambda value: value if value is None else bool(value))
-    return (np.bincount(cells.map(place), minlength=len(labels)) / max(len(values), 1)).tolist()
-
-
 def stage(run: Run, target: Path) -> Path:
     """Lay out what the service reads: the model, its contract, and what may be said about them."""
     target.mkdir(parents=True)
@@ -65,11 +39,11 @@ def stage(run: Run, target: Path) -> Path:
     row = sample(run, 1)[0][0]
     columns = contract.table.features
     public = {p.name: row[p.name] if p.classification in PUBLIC else None for p in columns}
-    bins = {p.name: _bins(run.holdout[p.name], p) for p in columns}
+    chosen_bins = {p.name: bins.choose(run.holdout[p.name], p) for p in columns}
     about = {
         "limits": chosen.service.model_dump(),
-        "bins": bins,
-        "shares": {p.name: _shares(run.holdout[p.name], bins[p.name], p) for p in columns},
+        "bins": chosen_bins,
+        "shares": {p.name: bins.shares(run.holdout[p.name], chosen_bins[p.name], p) for p in columns},
         "outputs": np.linspace(0.05, 0.95, 19).round(2).tolist(),
         "example": {p.name: p.examples[0] if p.examples else public[p.name] for p in columns},
         "purpose": contract.description.purpose or "",
@@ -90,7 +64,8 @@ def stage(run: Run, target: Path) -> Path:
         about["outputs"] = np.unique(np.quantile(held["prediction"], np.linspace(0.05, 0.95, 19))).tolist()
     predicted = held["prediction"]
     if run.metrics["task"] == "multiclass":
-        about["predicted"] = predicted.value_counts(normalize=True).to_dict()
+        names = [str(c) for c in run.metrics["classes"]]  # also those that were never predicted, so that all sum to 1
+        about["predicted"] = predicted.value_counts(normalize=True).reindex(names, fill_value=0.0).to_dict()
     else:  # as in a histogram of Prometheus: the share up to each edge
         about["predicted"] = {edge: float((predicted <= edge).mean()) for edge in about["outputs"]}
     write_json(target / "serving.json", about)
