@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +21,7 @@ from .blocks import money
 from .errors import InputError
 from .provenance import Manifest, Release
 from .runs import read_json, sha256
+from .scratch import scratch
 
 PACKED = ("model.skops", "contract.yaml", "metrics.json")  # what of a run a bento cannot lack
 PACKAGE = __name__.split(".")[0]
@@ -49,8 +49,8 @@ def audit(target: str, root: Path, statement: Path | None = None) -> tuple[dict[
     InputError
         There is nothing of that name, or nothing that says what it was made of.
     """
-    with tempfile.TemporaryDirectory(prefix="ml-audit-") as temporary:
-        folder = Path(target) if Path(target).exists() else _unpack(target, Path(temporary) / "src")
+    with scratch("audit") as work:
+        folder = Path(target) if Path(target).exists() else _unpack(target, work / "src")
         places = (folder, folder / "run", folder / "src" / "run")
         run = next((place for place in places if (place / "manifest.json").is_file()), None)
         if run is None:

@@ -24,7 +24,7 @@ GENERATOR = f'<meta name="generator" content="{MADE_BY}">'
 OLD_PAGES = "--s0: #0a5ea8; --s1: #b3480a;"  # colours that pages of version 0.1 declare in their head
 HEAD = 16_384
 # Added to an output by the project's workflows, or by file managers.
-ADDED = {"run": ("release.json", "review.md"), "review": ("meta.json",), "drift": ()}
+ADDED = {"run": ("release.json", "review.md"), "review": ("meta.json",), "drift": (), "bento": ()}
 JUNK = {".DS_Store", "Thumbs.db", "desktop.ini"}
 # An output without a mark must hold the first, and may hold the second.
 COMPLETE = {
@@ -34,7 +34,10 @@ COMPLETE = {
     ),
     "review": (("report.md", "report.html"), ("comparison.json", "plots/*.png")),
     "drift": (("drift.json", "drift.md", "drift.html"), ("params.yaml",)),
+    # BentoML's own folder, which goes into the image as it is.
+    "bento": (("bento.yaml", "src/Containerfile", "src/run/manifest.json", "src/run/model.skops"), ("*",)),
 }
+MARKED = COMPLETE.keys() - {"bento"}
 # The keys that its JSON file must have.
 KEYS = {
     "run": ("manifest.json", {"commit", "data", "contract", "params", "files", "seeds"}),

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from .errors import InputError
 from .exchange import exchange
-from .marks import MARK, PART, foreign, kind_of, read_mark, write_mark
+from .marks import MARK, MARKED, PART, foreign, kind_of, read_mark, write_mark
 
 LONGEST = 180  # bytes of a name that still has room for what is put around it
 WAIT = 10.0  # seconds for another process to end two renames
@@ -32,10 +32,15 @@ def warn(message: str) -> None:
 
 
 @contextmanager
-def atomic_directory(out: Path, kind: str) -> Iterator[Path]:
+def atomic_directory(out: Path, kind: str, beside: Path | None = None) -> Iterator[Path]:
     """Yield a private folder that takes the place of ``out`` when all went well.
 
     A kill at any moment leaves ``out`` as it was, or the new one; never half of one, never neither.
+
+    Parameters
+    ----------
+    kind : which kind of output it is; it replaces that kind alone
+    beside : the folder that holds the private one meanwhile; by default the one that ``out`` is in
 
     Raises
     ------
@@ -43,29 +48,34 @@ def atomic_directory(out: Path, kind: str) -> Iterator[Path]:
         ``out`` holds what this tool did not write, is being written by another process, or cannot be written.
     """
     place = _resolve(out)
-    with _locked(place, out):
+    near = beside or place.parent
+    with _locked(place, out, near):
         _check_directory(place, kind, out)
-        with _private(place, out, kind) as work:
+        with _private(place, out, kind, near) as work:
             yield work
             write_mark(work, kind, whole=True)
+            if kind not in MARKED:
+                (work / MARK).unlink()
+            place.parent.mkdir(parents=True, exist_ok=True)
             old = _publish(work, place)
         if old:
             _discard(old, kind)
 
 
 @contextmanager
-def atomic_file(out: Path, ours: Callable[[Path], bool]) -> Iterator[Path]:
+def atomic_file(out: Path, ours: Callable[[Path], bool], beside: Path | None = None) -> Iterator[Path]:
     """Yield a private path whose file takes the place of ``out`` when all went well.
 
     ``ours`` says whether a file that is there already was written by this tool. What raises leaves ``out`` as it was.
     """
     place = _resolve(out)
-    with _locked(place, out):
+    near = beside or place.parent
+    with _locked(place, out, near):
         if place.is_dir():
             raise InputError(f"{out}: is a folder, where a file is to be written; choose another --out")
         if os.path.lexists(place) and not ours(place):
             raise InputError(f"{out}: is not replaced, since 'ml' did not write it; choose another --out, or move it")
-        with _private(place, out, "file") as work:
+        with _private(place, out, "file", near) as work:
             yield work / place.name
             (work / place.name).replace(place)
 
@@ -74,7 +84,7 @@ def recover(path: Path) -> None:
     """Give an output its name back where a process was killed between two renames."""
     if path.name and not os.path.lexists(path) and (path.parent / private_name(path.name, "old")).is_dir():
         place = _resolve(path)
-        with _locked(place, path, WAIT):
+        with _locked(place, path, place.parent, WAIT):
             _recover(place)
 
 
@@ -123,15 +133,15 @@ def _check_directory(place: Path, kind: str, out: Path) -> None:
 
 
 @contextmanager
-def _locked(place: Path, out: Path, seconds: float = 0.0) -> Iterator[None]:
+def _locked(place: Path, out: Path, near: Path, seconds: float = 0.0) -> Iterator[None]:
     """Hold the output for this process alone. The lock's file goes with it, and so do folders that stayed empty."""
     import filelock
 
     made = [folder for folder in place.parents if not folder.exists()]
-    path = place.parent / private_name(place.name, "lock")
+    path = near / private_name(place.name, "lock")
     lock = filelock.FileLock(path, timeout=seconds)
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        near.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except filelock.Timeout:
         raise InputError(f"{out}: is being written by another 'ml'; wait for it, or choose another --out") from None
@@ -154,10 +164,10 @@ def _remove_empty(folders: list[Path]) -> None:
 
 
 @contextmanager
-def _private(place: Path, out: Path, kind: str) -> Iterator[Path]:
+def _private(place: Path, out: Path, kind: str, near: Path) -> Iterator[Path]:
     """Make a folder beside the output. The lock is held, so what has its name already is a dead process's."""
     try:
-        work = next(name for name in _names(place) if _swept(name))
+        work = next(name for name in _names(place, near) if _swept(name))
         work.mkdir()
         write_mark(work, kind, whole=False)
     except OSError as error:
@@ -183,10 +193,10 @@ def _concerns(error: OSError, work: Path, place: Path) -> bool:
     return any(path == place or path.is_relative_to(work) for path in named)
 
 
-def _names(place: Path) -> Iterator[Path]:
+def _names(place: Path, near: Path) -> Iterator[Path]:
     """The private folder's name; others where something stays in the way."""
     for number in range(1, 1000):
-        yield place.parent / private_name(place.name, "work" if number == 1 else f"work-{number}")
+        yield near / private_name(place.name, "work" if number == 1 else f"work-{number}")
 
 
 def _swept(folder: Path) -> bool:

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import yaml
 
-from . import markdown
+from . import markdown, outputs, processes, signals
 from .card import card
 from .errors import InputError
 from .runs import Run, git
+from .scratch import scratch
 from .smoke import TOLERANCE, difference, sample
 from .staging import stage, version_of
 
@@ -28,6 +29,7 @@ ENGINES = ("docker", "podman", "buildah")
 BASE = "python:{}.{}-slim".format(*sys.version_info)
 PACKAGE = __name__.split(".")[0]
 GROUP = "the serve group"
+IN_FLIGHT = 60.0  # seconds for a server to answer what it has been asked
 PROOF = """
 import json, sys
 from pathlib import Path
@@ -130,8 +132,7 @@ def build(path: Path, image: str | None = None, engine: str = "auto", root: Path
     run, lock, number = Run(path), Lock(root), version_of(Run(path))
     chosen = _engine(engine)
     tag = f"{PACKAGE.replace('_', '-')}:{number}"
-    with tempfile.TemporaryDirectory(prefix="ml-package-") as temporary:
-        work = Path(temporary)
+    with scratch("package") as work:
         stage(run, work / "run")
         own = Path(__file__).parents[1]
         _copy_package(own, work / PACKAGE)
@@ -148,11 +149,22 @@ def build(path: Path, image: str | None = None, engine: str = "auto", root: Path
         }
         (work / "bentofile.yaml").write_text(yaml.safe_dump(options), encoding="utf-8")
         bentoml = _bentoml()
-        _run([*bentoml, "delete", "--yes", tag], work, check=False)  # the same run again makes the same bento
-        _run([*bentoml, "build", "--version", number, "."], work)
-    folder = Path(os.environ.get("BENTOML_HOME", "~/bentoml")).expanduser() / "bentos" / tag.replace(":", "/")
+        home = work.with_name("home")  # not the user's, where a stop would leave half a bento, or none of two
+        _run([*bentoml, "build", "--version", number, "."], work, BENTOML_HOME=str(home))
+        folder = _stored(home / "bentos" / tag.replace(":", "/"))
     found = {"bento": tag, "path": str(folder)}
     return found if chosen == "none" else found | {"image": _image(folder, image or tag, chosen, run)}
+
+
+def _stored(built: Path) -> Path:
+    """Move a bento from the folder that it was built in to BentoML's store; the same run makes the same bento again."""
+    home = Path(os.environ.get("BENTOML_HOME", "~/bentoml")).expanduser()
+    folder = home / "bentos" / built.parent.name / built.name
+    with outputs.atomic_directory(folder, "bento", beside=home) as work:
+        shutil.copytree(built, work, dirs_exist_ok=True)
+    with outputs.atomic_file(folder.with_name("latest"), lambda _: True, beside=home) as latest:
+        latest.write_text(built.name, encoding="utf-8")
+    return folder
 
 
 def _copy_package(own: Path, target: Path) -> None:
@@ -206,20 +218,22 @@ def _image(bento: Path, name: str, engine: str, run: Run) -> str:
 
 def serve(path: Path, port: int, reload: bool = False) -> int:
     """Serve a run on this machine, as its bento would; return the server's exit status."""
-    with tempfile.TemporaryDirectory(prefix="ml-serve-") as temporary:
-        env = os.environ | {"ML_STAGED": str(stage(Run(path), Path(temporary) / "run")), "BENTOML_DO_NOT_TRACK": "True"}
+    with scratch("serve") as work:
+        env = {"ML_STAGED": str(stage(Run(path), work / "run")), "BENTOML_DO_NOT_TRACK": "True"}
         command = [*_bentoml(), "serve", f"{PACKAGE}.service:Service", "--host=127.0.0.1", f"--port={port}"]
         if sys.platform == "linux" and not reload:  # as in the image; forking is not safe elsewhere
             config = f"--config=python:{PACKAGE}.pipeline.workers"
             command = [sys.executable, "-m", "gunicorn", config, f"--bind=127.0.0.1:{port}"]
-            env["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(dir=temporary)
-        server = subprocess.Popen([*command, *["--reload"] * reload], cwd=Path(__file__).parents[2], env=env)
-        signal.signal(signal.SIGTERM, lambda *_: server.terminate())
-        while True:
-            try:
-                return server.wait()
-            except KeyboardInterrupt:
-                continue  # the server got it as well and is stopping
+            env["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(dir=work)
+        signals.uninstall()  # a server may take its time to finish what is in flight
+        command += ["--reload"] * reload
+        with processes.started(command, Path(__file__).parents[2], env, grace=IN_FLIGHT) as server:
+            signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+            while True:
+                try:
+                    return server.wait()
+                except KeyboardInterrupt:
+                    server.terminate()
 
 
 def _bentoml() -> list[str]:
@@ -228,10 +242,9 @@ def _bentoml() -> list[str]:
     return [sys.executable, "-m", "bentoml"]
 
 
-def _run(command: list[str], where: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    env = os.environ | {"PYTHONPATH": str(where), "BENTOML_DO_NOT_TRACK": "True"}
+def _run(command: list[str], where: Path, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
     try:
-        done = subprocess.run(command, cwd=where, env=env, capture_output=True, text=True, check=False)
+        done = processes.run(command, where, {"PYTHONPATH": str(where), "BENTOML_DO_NOT_TRACK": "True", **env})
     except FileNotFoundError:
         raise InputError(f"'{command[0]}' is not installed; install it, or choose another --engine") from None
     if check and done.returncode:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+GRACE = 8.0  # seconds for a command to clean up in, once it is asked to stop
 SUPERVISOR = [sys.executable, "-I", "-S", str(Path(__file__).with_name("supervise.py"))]
 
 
@@ -22,6 +23,7 @@ def started(
     *,
     stdout: int | IO[str] | None = None,
     stderr: int | IO[str] | None = None,
+    grace: float = GRACE,
 ) -> Iterator[subprocess.Popen[str]]:
     """Yield a running command; at the end of the block, or of this process, it is stopped with all its children.
 
@@ -37,7 +39,7 @@ def started(
     here, lifeline = os.pipe()
     try:
         process = subprocess.Popen(
-            [*SUPERVISOR, program, *command[1:]],
+            [*SUPERVISOR, str(grace), program, *command[1:]],
             cwd=folder,
             env=environment,
             stdin=here,
@@ -45,6 +47,7 @@ def started(
             stderr=stderr,
             encoding="utf-8",
             errors="replace",
+            start_new_session=True,  # what kills this process with its group must not kill the supervisor first
         )
     except BaseException:
         os.close(lifeline)

@@ -1,7 +1,8 @@
 """Run a command, and end it with all that it started as soon as whoever asked for it is gone.
 
-Started as a script by ``processes``. Its standard input is a pipe of which the asking process holds the other end, and
-nobody writes to it: its end is that process's end, however it came.
+Started as a script by ``processes``, in a session of its own. The first argument is how many seconds the command has to
+clean up in. Standard input is a pipe of which the asking process holds the other end, and nobody writes to it: its end
+is that process's end, however it came.
 """
 
 from __future__ import annotations
@@ -13,21 +14,19 @@ import sys
 import threading
 from contextlib import suppress
 
-GRACE = 8.0  # seconds for the command to clean up in
 
-
-def main(command: list[str]) -> int:
+def main(grace: float, command: list[str]) -> int:
     """Return the command's exit status; above 128 where a signal ended it."""
     posix = os.name == "posix"
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=posix)
 
-    def end(number: int) -> None:
+    def kill() -> None:
         with suppress(OSError):
-            os.killpg(child.pid, number) if posix else child.terminate()
+            os.killpg(child.pid, signal.SIGKILL) if posix else child.kill()
 
     def stop() -> None:
-        end(signal.SIGTERM)
-        timer = threading.Timer(GRACE, lambda: end(getattr(signal, "SIGKILL", signal.SIGTERM)))
+        child.terminate()  # it ends its own children, as a server does that finishes what is in flight
+        timer = threading.Timer(grace, kill)
         timer.daemon = True
         timer.start()
 
@@ -41,10 +40,9 @@ def main(command: list[str]) -> int:
             signal.signal(getattr(signal, name), lambda *_: stop())
     threading.Thread(target=watch, daemon=True).start()
     code = child.wait()
-    if posix:
-        end(signal.SIGKILL)  # what it left running in its group
+    kill()  # what it left running
     return code if code >= 0 else 128 - code
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(float(sys.argv[1]), sys.argv[2:]))
