@@ -148,29 +148,30 @@ def test_nothing_is_replaced_without_force(copy: Project, tmp_path: Path):
     assert copy.run("ml", "validate").returncode == 0
 
 
-def test_a_kill_leaves_nothing_half_written(copy: Project, tmp_path: Path):
+def test_a_kill_leaves_the_three_files_all_old_or_all_new(started: Project, tmp_path: Path):
+    """Each step of the replacement itself: tests/inside/outputs.py. Here: the next command finishes it."""
+    copy = started.copy(tmp_path / "copy")
     path = table(tmp_path)
-    slow = (
-        "import os, pathlib, signal, sys\n"
-        "replace = pathlib.Path.replace\n"
-        "def killed(self, target):\n"
-        "    if pathlib.Path(target).name == sys.argv.pop(): os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return replace(self, target)\n"
+    path.write_text(path.read_text(encoding="utf-8").replace("city", "town"), encoding="utf-8")
+    script = (
+        "import os, signal, sys\n"
+        f"from {copy.package.name}.pipeline import cli, together\n"
+        "exchange, calls = together.exchange, []\n"
+        "def killed(*names):\n"
+        "    calls.append(names)\n"
+        "    if len(calls) == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return exchange(*names)\n"
+        "together.exchange = killed\n"
+        f"sys.argv = ['ml', 'init', {str(path)!r}, '--target', 'bought', '--force']\n"
+        "cli.main()\n"
     )
-    for name in ("visits.csv", "params.yaml", "contract.yaml"):
-        script = slow.replace("sys.argv.pop()", repr(name)) + (
-            "pathlib.Path.replace = killed\n"
-            # --force: what an earlier kill left in data/ is not replaced without it.
-            f"sys.argv = ['ml', 'init', {str(path)!r}, '--target', 'bought', '--force']\n"
-            f"from {copy.package.name}.pipeline.cli import main\n"
-            "main()\n"
-        )
-        assert copy.run("python", "-c", script).returncode == -signal.SIGKILL
-        assert not (copy.root / "contract.yaml").exists()
-        for file in (copy.root / "params.yaml", copy.root / "data" / "visits.csv"):
-            assert not file.exists() or file.read_bytes()
-    done = copy.run("ml", "init", str(path), "--target", "bought", "--force")
+    assert copy.run("python", "-c", script).returncode == -signal.SIGKILL
+    assert "town" not in (copy.root / "contract.yaml").read_text(encoding="utf-8")  # the table has been replaced
+    assert not copy.run("git", "status", "--porcelain", "--untracked-files=all").stdout.count("?")  # ignored meanwhile
+    done = copy.run("ml", "validate")
     assert done.returncode == 0, done.stderr
+    assert "town" in (copy.root / "contract.yaml").read_text(encoding="utf-8")
+    assert list(copy.root.glob(".init*")) == []
 
 
 @pytest.mark.skipif(os.name == "nt" or not hasattr(os, "geteuid"), reason="needs /proc-like limits of Linux")

@@ -24,6 +24,7 @@ cli = importlib.import_module(f"{PACKAGE}.pipeline.cli")
 errors = importlib.import_module(f"{PACKAGE}.pipeline.errors")
 marks = importlib.import_module(f"{PACKAGE}.pipeline.marks")
 outputs = importlib.import_module(f"{PACKAGE}.pipeline.outputs")
+together = importlib.import_module(f"{PACKAGE}.pipeline.together")
 signals = importlib.import_module(f"{PACKAGE}.pipeline.signals")
 
 settings.register_profile("outputs", max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
@@ -279,6 +280,82 @@ def test_a_kill_at_each_step_leaves_a_page_whole(tmp_path: Path):
         if not killed:
             break
     assert seen == {"old", "new"} and 3 < step < 99
+
+
+def replace_three(root: Path, text: str, folder: bool) -> None:
+    with together.replacing(root) as replacement:
+        table = replacement.work / "table"
+        if folder:
+            table.mkdir()
+        (table / "part-0.csv" if folder else table).write_text(text, encoding="utf-8")
+        replacement.add(root / "data" / "t", table)
+        for name in ("params.yaml", "contract.yaml"):
+            (replacement.work / name).write_text(text, encoding="utf-8")
+            replacement.add(root / name, replacement.work / name)
+        replacement.commit()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+@pytest.mark.parametrize("way", ["exchange", "two renames"])
+@pytest.mark.parametrize("kind", ["file", "folder", "file for a folder", "nothing"])
+def test_a_kill_at_each_step_leaves_what_belongs_together_all_old_or_all_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, kind: str
+):
+    if way != "exchange":
+        monkeypatch.setattr(together, "exchange", lambda *_: False)
+    seen = set()
+    for step in range(200):
+        shutil.rmtree(tmp_path)
+        (tmp_path / "data").mkdir(parents=True)
+        if kind != "nothing":
+            replace_three(tmp_path, "old", kind == "folder")
+        killed = killed_at(step, lambda: replace_three(tmp_path, "new", kind.endswith("folder")), tmp_path)
+        together.recover(tmp_path)
+        found = {name: text for name, text in content(tmp_path).items() if text and not name.startswith(".init.ml-")}
+        assert set(found.values()) in ({b"old"}, {b"new"}, set()), step
+        assert len(found) in ((0, 3) if kind == "nothing" else (3,)), step
+        seen |= set(found.values())
+        replace_three(tmp_path, "newest", folder=False)
+        assert set(content(tmp_path)) == {"contract.yaml", "params.yaml", "data", "data/t"}, step
+        if not killed:
+            break
+    assert b"new" in seen and 10 < step < 199
+
+
+def test_one_that_cannot_be_replaced_leaves_all_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for way in (together.exchange, lambda *_: False):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        replace_three(tmp_path, "old", folder=False)
+        before = content(tmp_path)
+        calls = []
+
+        def refuse(one: Path, other: Path, way: Callable[[Path, Path], bool] = way, calls: list[Path] = calls) -> bool:
+            calls.append(other)
+            if len(calls) == 3:
+                raise PermissionError(1, "Operation not permitted", str(other))
+            return way(one, other)
+
+        with monkeypatch.context() as patch, pytest.raises(PermissionError):
+            patch.setattr(together, "exchange", refuse)
+            replace_three(tmp_path, "new", folder=False)
+        assert content(tmp_path) == before
+
+
+def test_what_was_changed_after_a_kill_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "data").mkdir()
+    replace_three(tmp_path, "old", folder=False)
+
+    def stop(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(together, "_forward", stop)
+        patch.setattr(outputs.shutil, "rmtree", lambda *_, **__: None)
+        replace_three(tmp_path, "new", folder=False)
+    (tmp_path / "params.yaml").write_text("mine", encoding="utf-8")
+    with pytest.raises(errors.InputError, match=r"params.yaml: was changed after 'ml init' was stopped half-way"):
+        together.recover(tmp_path)
+    assert (tmp_path / "params.yaml").read_text(encoding="utf-8") == "mine"
 
 
 def test_two_at_once_into_one_output_do_not_mix(tmp_path: Path):

@@ -29,6 +29,10 @@ def run(app: typer.Typer) -> None:
     # Imports make hundreds of thousands of objects, none of them garbage: looking for some is a tenth of each start.
     gc.set_threshold(10_000)
     try:
+        if next(Path().glob(".init.ml-work*"), None):  # a hint that costs nothing; the rest is imported if it is there
+            from .together import recover
+
+            recover(Path())
         code = app(sys.argv[1:] or ["--help"], prog_name="ml", standalone_mode=False)
         sys.stdout.flush()
     except InputError as error:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,13 +18,19 @@ from .files import read_yaml
 from .identity import MANY_EQUAL
 from .infer import Column, columns
 from .odcs import SchemaObject
+from .outputs import private_folder
 from .params import Task
 from .roles import FEWEST_ROWS, ID_NAME, adapt, roles_of, task_of
 from .sniff import Dialect, dialect_of, with_numbers
+from .table_files import TEXT_FILE, is_parquet
+from .together import Replacement, replacing
 
 PUSHED_BYTES = 50_000_000  # GitHub warns above it, and refuses twice that
 SALTS = 100
 SHOWN = 40
+WITH_PARTS = re.compile(
+    r"part-|\._?(part-|SUCCESS)|_(SUCCESS|metadata|common_metadata)|.*\.crc$"
+)  # as Spark writes them
 
 
 def init(
@@ -61,9 +67,10 @@ def init(
     del frame
     document = drafts.contract(table, place.relative_to(root).as_posix(), found, roles, dialect, len(values))
     draft = drafts.params(by_name[target], values, roles, decided, why)
-    divided, salt, features = _check(table, document, draft, root)
-    chosen = drafts.params(by_name[target], values, roles, decided, why, salt)
-    _write({root / "params.yaml": chosen, root / "contract.yaml": document}, table, place)
+    with replacing(root) as replacement:
+        divided, salt, features = _check(table, document, draft, replacement.work)
+        chosen = drafts.params(by_name[target], values, roles, decided, why, salt)
+        _write({root / "params.yaml": chosen, root / "contract.yaml": document}, table, place, replacement)
     return "\n".join(_shown(table, place, found, roles, dialect, f"{decided}: {why}", divided, values, features))
 
 
@@ -109,16 +116,13 @@ def _options(dialect: Dialect) -> dict[str, Any]:
     return keys | {"keep_default_na": False, "na_values": [""]}
 
 
-def _check(table: Path, document: str, chosen: str, root: Path) -> tuple[split.Split, int, int]:
+def _check(table: Path, document: str, chosen: str, work: Path) -> tuple[split.Split, int, int]:
     """Read the table again as the contract says: what is written must hold for the table it was made from."""
-    work = root / f".init.{os.getpid()}.yaml"
-    try:
-        work.write_text(document, encoding="utf-8")
-        obj = contracts.parse(read_yaml(work, ""), "contract.yaml").table
-        work.write_text(chosen, encoding="utf-8")
-        params = parameters.load(work)
-    finally:
-        work.unlink(missing_ok=True)
+    draft = work / "draft.yaml"
+    draft.write_text(document, encoding="utf-8")
+    obj = contracts.parse(read_yaml(draft, ""), "contract.yaml").table
+    draft.write_text(chosen, encoding="utf-8")
+    params = parameters.load(draft)
     if not obj.features:
         raise InputError(
             f"{table}: has no column left to learn from beside {', '.join(p.name for p in obj.properties)}"
@@ -158,26 +162,31 @@ def _place(table: Path, root: Path) -> Path:
     return Path("data") / (re.sub(r"[^\w.-]+", "-", table.resolve().name).lstrip(".-") or "table")
 
 
-def _write(texts: dict[Path, str], table: Path, place: Path) -> None:
-    """All or nothing: everything is written under another name first, then takes its name, the contract last."""
-    done: dict[Path, Path] = {}
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+def _write(texts: dict[Path, str], table: Path, place: Path, replacement: Replacement) -> None:
+    """Replace the table's copy, params and contract: all or nothing."""
+    with ExitStack() as stack:
         if place.resolve() != table.resolve():
-            done[place] = place.with_name(f".{place.name}.{os.getpid()}")
-            (shutil.copytree if table.is_dir() else shutil.copyfile)(table, done[place])
+            _check_parts(place)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            # Beside the place: data/ may be on another disk.
+            near = stack.enter_context(private_folder(place, place, "file", place.parent))
+            (shutil.copytree if table.is_dir() else shutil.copyfile)(table, near / "table")
+            replacement.add(place, near / "table")
         for path, text in texts.items():
-            done[path] = path.with_name(f".{path.name}.{os.getpid()}")
-            done[path].write_text(text, encoding="utf-8", newline="\n")
-        for path, work in done.items():
             if path.is_dir():
-                shutil.rmtree(path)
-            work.replace(path)
-    except OSError as error:
-        raise InputError(f"{error.filename}: cannot be written ({error.strerror})") from None
-    finally:
-        for work in done.values():
-            shutil.rmtree(work) if work.is_dir() else work.unlink(missing_ok=True)
+                raise InputError(f"{path}: is a folder, where a file is to be written; move it away")
+            work = replacement.work / path.name
+            work.write_text(text, encoding="utf-8", newline="\n")
+            replacement.add(path, work)
+        replacement.commit()
+
+
+def _check_parts(place: Path) -> None:
+    """Refuse to replace a folder in data/ that holds more than a table."""
+    for path in place.rglob("*") if place.is_dir() else []:
+        part = is_parquet(path) or TEXT_FILE.search(path.name) or WITH_PARTS.match(path.name)
+        if not part and (path.is_symlink() or not path.is_dir()):
+            raise InputError(f"{place}: is not replaced, since {path.name} in it is no part of a table; move it away")
 
 
 def _shown(

@@ -49,9 +49,9 @@ def atomic_directory(out: Path, kind: str, beside: Path | None = None) -> Iterat
     """
     place = _resolve(out)
     near = beside or place.parent
-    with _locked(place, out, near):
+    with locked(place, out, near):
         _check_directory(place, kind, out)
-        with _private(place, out, kind, near) as work:
+        with private_folder(place, out, kind, near) as work:
             yield work
             write_mark(work, kind, whole=True)
             if kind not in MARKED:
@@ -70,12 +70,12 @@ def atomic_file(out: Path, ours: Callable[[Path], bool], beside: Path | None = N
     """
     place = _resolve(out)
     near = beside or place.parent
-    with _locked(place, out, near):
+    with locked(place, out, near):
         if place.is_dir():
             raise InputError(f"{out}: is a folder, where a file is to be written; choose another --out")
         if os.path.lexists(place) and not ours(place):
             raise InputError(f"{out}: is not replaced, since 'ml' did not write it; choose another --out, or move it")
-        with _private(place, out, "file", near) as work:
+        with private_folder(place, out, "file", near) as work:
             yield work / place.name
             (work / place.name).replace(place)
 
@@ -84,13 +84,13 @@ def recover(path: Path) -> None:
     """Give an output its name back where a process was killed between two renames."""
     if path.name and not os.path.lexists(path) and (path.parent / private_name(path.name, "old")).is_dir():
         place = _resolve(path)
-        with _locked(place, path, place.parent, WAIT):
+        with locked(place, path, place.parent, WAIT):
             _recover(place)
 
 
 def cannot_write(out: Path, error: OSError) -> InputError:
     """One line for what the file system says."""
-    remedy = "make room" if error.errno in NO_ROOM else "choose another --out"
+    remedy = "make room" if error.errno in NO_ROOM else "choose another place"
     return InputError(f"{out}: cannot be written ({error.strerror or error}); {remedy}")
 
 
@@ -133,7 +133,7 @@ def _check_directory(place: Path, kind: str, out: Path) -> None:
 
 
 @contextmanager
-def _locked(place: Path, out: Path, near: Path, seconds: float = 0.0) -> Iterator[None]:
+def locked(place: Path, out: Path, near: Path, seconds: float = 0.0) -> Iterator[None]:
     """Hold the output for this process alone. The lock's file goes with it, and so do folders that stayed empty."""
     import filelock
 
@@ -164,7 +164,7 @@ def _remove_empty(folders: list[Path]) -> None:
 
 
 @contextmanager
-def _private(place: Path, out: Path, kind: str, near: Path) -> Iterator[Path]:
+def private_folder(place: Path, out: Path, kind: str, near: Path) -> Iterator[Path]:
     """Make a folder beside the output. The lock is held, so what has its name already is a dead process's."""
     try:
         work = next(name for name in _names(place, near) if _swept(name))
