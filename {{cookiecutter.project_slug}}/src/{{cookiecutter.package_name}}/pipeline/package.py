@@ -29,7 +29,6 @@ ENGINES = ("docker", "podman", "buildah")
 BASE = "python:{}.{}-slim".format(*sys.version_info)
 PACKAGE = __name__.split(".")[0]
 GROUP = "the serve group"
-IN_FLIGHT = 60.0  # seconds for a server to answer what it has been asked
 PROOF = """
 import json, sys
 from pathlib import Path
@@ -219,7 +218,7 @@ def _image(bento: Path, name: str, engine: str, run: Run) -> str:
 def serve(path: Path, port: int, reload: bool = False) -> int:
     """Serve a run on this machine, as its bento would; return the server's exit status."""
     with scratch("serve") as work:
-        env = {"ML_STAGED": str(stage(Run(path), work / "run")), "BENTOML_DO_NOT_TRACK": "True"}
+        env = os.environ | {"ML_STAGED": str(stage(Run(path), work / "run")), "BENTOML_DO_NOT_TRACK": "True"}
         command = [*_bentoml(), "serve", f"{PACKAGE}.service:Service", "--host=127.0.0.1", f"--port={port}"]
         if sys.platform == "linux" and not reload:  # as in the image; forking is not safe elsewhere
             config = f"--config=python:{PACKAGE}.pipeline.workers"
@@ -227,13 +226,18 @@ def serve(path: Path, port: int, reload: bool = False) -> int:
             env["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(dir=work)
         signals.uninstall()  # a server may take its time to finish what is in flight
         command += ["--reload"] * reload
-        with processes.started(command, Path(__file__).parents[2], env, grace=IN_FLIGHT) as server:
-            signal.signal(signal.SIGTERM, lambda *_: server.terminate())
-            while True:
-                try:
-                    return server.wait()
-                except KeyboardInterrupt:
-                    server.terminate()
+        server = subprocess.Popen(
+            command,
+            cwd=Path(__file__).parents[2],
+            env=env,
+            preexec_fn=processes.end_with_parent if sys.platform == "linux" else None,
+        )
+        signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+        while True:
+            try:
+                return server.wait()
+            except KeyboardInterrupt:
+                continue  # the server got it as well and is stopping
 
 
 def _bentoml() -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -72,3 +74,8 @@ def run(
     with started(command, folder, environment, stdout=subprocess.PIPE, stderr=errors) as process:
         out, err = process.communicate()
     return subprocess.CompletedProcess(command, process.returncode, out, err or "")
+
+
+def end_with_parent() -> None:
+    """In a process that was just made on Linux: let it be terminated when the one that made it is gone."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
