@@ -29,9 +29,9 @@ from skrub import StringEncoder, ToCategorical
 from skrub._clean_null_strings import STR_NA_VALUES as SKRUB
 
 PACKAGE = next(iter(entry_points(group="console_scripts", name="ml"))).value.partition(".")[0]
-cli, contracts, predict, records, sniff, tables = (
+cli, contracts, logical_types, predict, records, sniff = (
     importlib.import_module(f"{PACKAGE}.pipeline.{name}")
-    for name in ("cli", "contract", "predict", "records", "sniff", "tables")
+    for name in ("cli", "contract", "logical_types", "predict", "records", "sniff")
 )
 make_features = importlib.import_module(f"{PACKAGE}.features").make_features
 make_model = importlib.import_module(f"{PACKAGE}.model").make_model
@@ -40,7 +40,7 @@ settings.register_profile("encoder", max_examples=60, deadline=None, suppress_he
 settings.load_profile("encoder")
 
 ROWS = 400
-STAND_INS = sorted({*SKRUB, *PANDAS, *tables.MISSING, *sniff.STAND_INS, "nil", "NaT", "NONE", "Null", "na"} - {""})
+STAND_INS = sorted({*SKRUB, *PANDAS, *logical_types.MISSING, *sniff.STAND_INS, "nil", "NaT", "NONE", "Null", "na"} - {""})
 LOOK_LIKE = {
     "codes": ["0123", "123", "00123", "0077", "77", "077"],
     "long": ["1234567890123456783", "1234567890123456784", "9007199254740992", "9007199254740993"],
