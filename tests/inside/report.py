@@ -483,6 +483,21 @@ def test_numbers_that_are_measured_tell_a_split_that_went_wrong(rows):
     assert said.startswith("Worse than guessing")
 
 
+@pytest.mark.parametrize("kind", ["binary", "regression"])
+def test_a_few_rows_that_happen_to_be_wrong_are_no_error_of_method(kind):
+    metrics = importlib.import_module(f"{PACKAGE}.pipeline.metrics")
+    metric = metrics.metrics_for(kind, 0.5)[measures.OVERALL[kind]]
+    rng, fired = np.random.default_rng(0), 0
+    for seed in range(300):
+        rare = np.arange(20) < 3
+        y = (rng.permutation(rare) if kind == "binary" else rng.standard_t(3, size=20)).astype("float64")
+        p = rng.random(20) if kind == "binary" else 0.3 * rng.normal(size=20)
+        error, score = measures._error(metric, y, p, seed), metric.value(y, p)
+        folds = {"cross_validation": 0.6 if kind == "binary" else 0.1, "cross_validation_error": 0.05}
+        fired += bool(checks.broken(QUIET | folds | {"metric": metric.name, "holdout": score, "holdout_error": error}))
+    assert fired <= 1
+
+
 def test_equal_rows_are_counted_where_nothing_names_them(rows):
     frame, _, y = rows
 

@@ -200,6 +200,18 @@ def held(table: pd.DataFrame, salt: int, method: str = "content", task: str = "b
 
 
 @pytest.mark.parametrize("task", ["binary", "regression"])
+def test_equal_rows_spread_over_the_folds_too(task: str):
+    table = repeated(np.random.default_rng(3), 2000)
+    found = split.plan(table, schema("content"), params("content", task))
+    training = table[found.training].reset_index(drop=True).astype("str")
+    kinds_of = training.groupby(sorted(training.columns)).ngroup().to_numpy()
+    for kind in np.flatnonzero(np.bincount(kinds_of) >= 40):
+        counts = [int((kinds_of[judge] == kind).sum()) for _, judge in found.folds]
+        rows = sum(counts)
+        assert all(abs(count - rows / 3) < 5 * np.sqrt(rows * 2 / 9) for count in counts)
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
 def test_the_metric_is_expected_to_be_the_same_with_ids_and_without(task: str):
     """Cell means, learnt on one side and judged on the other, over many draws."""
     rng = np.random.default_rng(7)
