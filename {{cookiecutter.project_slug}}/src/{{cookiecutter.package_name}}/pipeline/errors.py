@@ -25,12 +25,20 @@ class InputError(Exception):
 
 
 class Refusal(Exception):
-    """The service refuses a request. ``answer`` is the reply; ``problems`` are the first of ``total``."""
+    """The service refuses a request. ``answer`` is the reply; ``problems`` are the first of ``total``, or of more."""
 
-    def __init__(self, status: int, error: str, problems: list[dict[str, Any]] | None = None, total: int = 0) -> None:
+    def __init__(
+        self,
+        status: int,
+        error: str,
+        problems: list[dict[str, Any]] | None = None,
+        total: int = 0,
+        more: bool = False,
+    ) -> None:
         super().__init__(error)
         self.status, self.problems = status, problems or []
-        self.answer: dict[str, Any] = {"error": error or f"{total:,} problem{'s' * (total > 1)} with the records"}
+        count = f"{'at least ' if more else ''}{total:,} problem{'s' if total > 1 else ''}"
+        self.answer: dict[str, Any] = {"error": error or f"{count} with the records"}
         self.answer |= {"problems": problems, "total": total} if problems else {}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import Annotated, Any
 
 import numpy as np
@@ -10,13 +9,14 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic_core import SchemaValidator, from_json
 
+from . import request_limits
 from .cells import ALSO, Cell, IdCell, cell_schema
 from .errors import Refusal, did_you_mean
 from .logical_types import BLANKS, EXACT, integer_limits
 from .odcs import COMPARISON, TEMPORAL, Property, SchemaObject
 from .rules import COMPARE, PUBLIC
 
-SHOWN = 100
+SHOWN, SUGGESTED = 100, 10
 Problem = dict[str, Any]
 JSON = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
 RULES = {  # pydantic's names → the contract's; what is not here is a wrong type
@@ -58,12 +58,18 @@ class Door:
         self._columns = {p.name: p for p in obj.properties if p.role in (None, "id")}
         self._records: TypeAdapter[list[BaseModel]] = TypeAdapter(list[self.model])  # type: ignore[name-defined]
         self._cells = {p.name: SchemaValidator(cell_schema(p, obj)) for p in obj.features}
+        self._record: TypeAdapter[BaseModel] = TypeAdapter(self.model)
         self._fields = {p.name: f"f{i}" for i, p in enumerate(obj.features)}
         self._comparisons = _comparisons(obj)
+        self._compared = sorted({side for c in self._comparisons for side in (c[1], c[3]) if isinstance(side, str)})
+        self.max_values = request_limits.values_allowed(max_records, len(self._columns))
         self._index = pd.Index([p.name for p in obj.features])
 
     def read(self, body: bytes) -> list[BaseModel]:
         """Read ``{"records": [{…}, …]}``, a list of records, one bare record, or ``{"columns": {"a": [1, 2]}}``."""
+        if not request_limits.at_most(body, self.max_values):
+            text = f"more than {self.max_values:,} values in one request, which is more than its records may hold"
+            raise Refusal(413, text)
         try:
             records = _unwrap(from_json(body))
         except ValueError as error:
@@ -72,16 +78,12 @@ class Door:
             raise Refusal(422, "no records: send at least one")
         if len(records) > self.max_records:
             raise Refusal(413, f"{len(records):,} records in one request; at most {self.max_records:,} are taken")
+        if any(isinstance(record, dict) and len(record) > len(self._columns) for record in records):
+            raise self._refusal(records)  # some names are unknown, and nobody wants to hear of thousands of them
         try:
             rows = self._records.validate_python(records)
-        except ValidationError as refused:
-            # Where a value may be read in two ways, the later one's error is the closer one.
-            errors = {e["loc"][:2]: e for e in refused.errors(include_url=False) if e["type"] != ALSO}.values()
-            broken = {e["loc"][:2] for e in errors}
-            across = self._across_raw(records, broken) if self._comparisons else []
-            raise Refusal(
-                422, "", [self._problem(e) for e in islice(errors, SHOWN)] + across, len(errors) + len(across)
-            ) from None
+        except ValidationError:
+            raise self._refusal(records) from None
         if problems := [p for i, row in enumerate(rows) for p in self._across(i, row.__dict__, self._fields)]:
             raise Refusal(422, "", problems[:SHOWN], len(problems))
         return rows
@@ -99,17 +101,17 @@ class Door:
         frame.columns = self._index  # made once: a new one, with its hash table, was 6 % of a request's time
         return frame
 
-    def _problem(self, error: Any) -> Problem:
+    def _problem(self, row: int, error: Any, suggest: bool) -> Problem:
         """Describe one problem. A value is echoed only where the contract calls its column public."""
-        row, value, rule = error["loc"][0], error["input"], RULES.get(error["type"], "type")
-        column = str(error["loc"][1])[:80] if len(error["loc"]) > 1 else None
+        value, rule = error["input"], RULES.get(error["type"], "type")
+        column = str(error["loc"][0])[:80] if error["loc"] else None
         where, kind = f"records[{row}]" + (f".{column}" if column else ""), JSON.get(type(value), "null")
         found: Problem = {"row": row, "column": column, "rule": rule, "message": f"{where} is missing"}
         if rule == "missing column":
             return found
         text = "must be an object with one key a column" if column is None else error["msg"]
         if rule == "unknown column":
-            text = f"is no column of the contract{did_you_mean(column or '', self._columns)}"
+            text = f"is no column of the contract{did_you_mean(column or '', self._columns) if suggest else ''}"
         elif column and (value is None or (isinstance(value, str) and not value.strip(BLANKS))):
             found["rule"], text, kind = "required", "must not be empty", "empty" if value is not None else kind
         elif column and rule == "pattern":
@@ -117,7 +119,7 @@ class Door:
         elif column and type(value) in (int, float) and _too_large(value, self._columns[column]):
             found["rule"], text = "type", "must be an integer of fewer digits: beyond this, they are lost"
         public = column in self._columns and self._columns[column].classification in PUBLIC
-        got = f", not {kind}" + (f" {value!r}"[:60] if public and isinstance(value, str | int | float) else "")
+        got = f", not {kind}" + (f" {_start(value)!r}"[:60] if public and isinstance(value, str | int | float) else "")
         text = text.replace("Input should be", "must be").replace("String should", "must")
         return found | {"message": f"{where} {text}{got if rule != 'unknown column' else ''}", "type": kind}
 
@@ -132,14 +134,44 @@ class Door:
                 found.append({"row": row, "column": columns[0], "columns": columns, "rule": name, "message": text})
         return found
 
-    def _across_raw(self, records: list[Any], broken: set[Any]) -> list[Problem]:
-        """The same where other columns are bad, so that a client hears of everything at once."""
-        found: list[Problem] = []
-        for i, record in enumerate(records):
-            good = [n for n in self._cells if (i, n) not in broken and (i,) not in broken]
-            values = {n: self._cells[n].validate_python(record[n], strict=True) for n in good}
-            found += self._across(i, values, {n: n for n in self._cells}) if len(found) < SHOWN else []
-        return found
+    def _refusal(self, records: list[Any]) -> Refusal:
+        """Look for problems record by record, and for no more once there are enough to show."""
+        problems: list[Problem] = []
+        total = 0
+        for row, record in enumerate(records):
+            found, count = self._problems_of(row, record, suggest=len(problems) < SUGGESTED)
+            problems, total = problems + found, total + count
+            if len(problems) >= SHOWN:
+                break
+        return Refusal(422, "", problems[:SHOWN], total, more=row + 1 < len(records))
+
+    def _problems_of(self, row: int, record: Any, suggest: bool) -> tuple[list[Problem], int]:
+        """Return what is wrong with one record, and how much that is with the unknown names that are not listed."""
+        unlisted = 0
+        if isinstance(record, dict) and len(record) > len(self._columns) + SHOWN:
+            unknown = [name for name in record if name not in self._columns]
+            unlisted = max(len(unknown) - SHOWN, 0)
+            record = {name: record[name] for name in [*filter(record.__contains__, self._columns), *unknown[:SHOWN]]}
+        try:
+            values = self._record.validate_python(record).__dict__
+            problems, broken = [], set[str]()
+        except ValidationError as refused:
+            # Where a value may be read in two ways, the later one's error is the closer one.
+            errors = {e["loc"][:1]: e for e in refused.errors(include_url=False) if e["type"] != ALSO}
+            problems = [self._problem(row, error, suggest) for error in errors.values()]
+            broken = {str(place[0]) for place in errors if place}
+            values = {}
+        if not isinstance(record, dict) or not self._comparisons:
+            return problems, len(problems) + unlisted
+        for name in self._compared if broken or not values else ():  # the same where other columns are bad
+            if name in record and name not in broken:
+                values[self._fields[name]] = self._cells[name].validate_python(record[name], strict=True)
+        problems += self._across(row, values, self._fields)
+        return problems, len(problems) + unlisted
+
+
+def _start(value: str | float) -> str | float:
+    return value[:60] if isinstance(value, str) else value
 
 
 def _too_large(value: float, prop: Property) -> bool:
