@@ -14,6 +14,7 @@ import json
 import os
 import pickle
 import random
+import re
 import shutil
 import signal
 import socket
@@ -27,6 +28,7 @@ import pytest
 from conftest import Project
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_metrics import passes_inside
 
 FUZZED = int(os.environ.get("FUZZED_REQUESTS", "10000"))
 ROW = {
@@ -359,6 +361,71 @@ def test_a_token_is_asked_for_when_one_is_set(served: Project, tmp_path: Path) -
         assert server.ask("GET", "/readyz")[0] == 200
         smoke = served.run("ml", "smoke", server.url, ML_SERVICE_TOKEN="correct horse")
         assert smoke.returncode == 0, smoke.stdout
+
+
+def test_the_scheme_of_a_token_is_of_any_case_and_a_token_beyond_ascii_is_refused(
+    served: Project, tmp_path: Path
+) -> None:
+    with running(served, tmp_path, ML_SERVICE_TOKEN="horse", ML_SERVICE_WORKERS="1") as server:
+        for given, status in (("bearer horse", 200), ("BEARER horse", 200), ("Basic horse", 401), ("horse", 401)):
+            assert server.predict({"records": [ROW]}, Authorization=given)[0] == status, given
+        assert server.ask("GET", "/")[0] == 200
+    done = served.run("ml", "serve", "--port", "1", ML_SERVICE_TOKEN="Käse")
+    assert done.returncode != 0 and "ML_SERVICE_TOKEN: use letters" in done.stderr
+
+
+def test_no_redirect_leads_to_the_host_that_a_request_names(server: Server) -> None:
+    for path in ("/predict/", "/model/", "/livez/", "//evil.example/"):
+        assert server.ask("GET", path, Host="evil.example")[0] == 404, path
+
+
+def test_the_page_asks_nobody_for_anything(server: Server) -> None:
+    status, text = server.ask("GET", "/")
+    assert status == 200 and isinstance(text, str)
+    assert "total_orders" in text and "<script" not in text
+    assert not re.findall(r"(?:src|href)\s*=|url\(|@import|//", text)
+
+
+def test_the_example_of_a_request_is_nobodys_row(server: Server) -> None:
+    document = server.ask("GET", "/openapi.json")[1]
+    content = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]  # type: ignore[index]
+    assert content["example"]["records"][0]["total_spent"] == 0  # the least that the contract allows
+
+
+def test_a_hundred_slow_clients_and_large_bodies_leave_others_unharmed(served: Project, tmp_path: Path) -> None:
+    with running(served, tmp_path, ML_SERVICE_WORKERS="2") as server, contextlib.ExitStack() as stack:
+        workers = server.workers()
+        for number in range(100):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+            client.sendall((b"POST /pre", b"POST /predict HTTP/1.1\r\nX: ", b"\r\n")[number % 3])
+        costly = json.dumps({"columns": {f"c{n}": [0] * 1000 for n in range(2000)}}).encode()
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            refused = [pool.submit(server.ask, "POST", "/predict", costly) for _ in range(8)]
+            for _ in range(50):
+                assert server.ask("GET", "/livez")[0] == 200
+                assert server.predict({"records": [ROW]})[0] == 200
+            assert {done.result()[0] for done in refused} == {413}
+        assert server.workers() == workers
+
+
+def test_a_websocket_request_leaves_no_query_in_the_log(server: Server) -> None:
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    server.ask("GET", "/predict?name=SECRETNAME", Sec_WebSocket_Key="eA==", **upgrade)
+    server.ask("GET", "/nothing/SECRETNAME?x=SECRETNAME")
+    time.sleep(0.3)
+    assert "SECRETNAME" not in server.log.read_text()
+
+
+def test_requests_that_cost_more_than_they_should_are_cut_short(served: Project) -> None:
+    passes_inside(served, "requests.py")
+
+
+def test_clients_that_never_finish_are_hung_up_on(served: Project) -> None:
+    passes_inside(served, "connections.py")
+
+
+def test_an_example_is_drawn_from_any_contract(served: Project) -> None:
+    passes_inside(served, "contract_example.py")
 
 
 # Fuzzing -------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gc
 import hmac
@@ -12,6 +13,7 @@ import sys
 import time
 from collections import Counter as Tally
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +23,10 @@ from pydantic_core import to_json
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from .pipeline import service_page
 from .pipeline.errors import Refusal
 from .pipeline.workers import WORKERS
 
@@ -34,7 +37,14 @@ Handler = Callable[[Request], Awaitable[Response]]
 PACKAGE = __name__.split(".")[0]
 STAGED = Path(os.environ.get("ML_STAGED") or Path(__file__).parent.parent / "run")
 TOKEN = os.environ.get("ML_SERVICE_TOKEN", "")
+if not (TOKEN.isascii() and TOKEN.isprintable() and TOKEN.strip() == TOKEN):  # clients disagree on how to send another
+    print("ML_SERVICE_TOKEN: use letters, digits and signs of ASCII, without blanks around them", file=sys.stderr)
+    sys.exit(2)
 LOG = logging.getLogger("ml.service")
+# Bodies that are still arriving, by request. Above SMALL bytes no more of them than BODIES whole ones may be in memory.
+ARRIVING: dict[int, int] = {}
+SMALL, BODIES = 100_000, 8
+READER = ThreadPoolExecutor(1, "reader")
 REQUESTS = Counter("ml_requests", "Requests answered", ["path", "status"])
 SECONDS = Histogram("ml_request_seconds", "Time to answer", ["path"])
 REFUSALS = Counter("ml_refusals", "Problems in refused requests, by rule", ["rule"])
@@ -70,14 +80,19 @@ def reply(content: Any, status: int = 200, headers: dict[str, str] | None = None
     return Response(to_json(content), status, headers, "application/json")
 
 
+def authorised(header: str) -> bool:
+    """Say whether an ``Authorization`` header holds the token; its scheme is of any case (RFC 9110)."""
+    scheme, _, given = header.partition(" ")
+    return hmac.compare_digest(given.strip().encode(), TOKEN.encode()) and scheme.lower() == "bearer"
+
+
 def endpoint(handler: Handler) -> Handler:
     """Wrap a handler: who may ask, how refusals read, what is counted and logged."""
 
     async def answer(request: Request) -> Response:
         started, fields = time.perf_counter(), dict[str, Any]()
         try:
-            given = request.headers.get("authorization", "")
-            if TOKEN and not hmac.compare_digest(given.encode(), f"Bearer {TOKEN}".encode()):
+            if TOKEN and not authorised(request.headers.get("authorization", "")):
                 raise Refusal(401, "a bearer token is needed: Authorization: Bearer …")
             response = await handler(request)
         except Refusal as refusal:
@@ -103,7 +118,7 @@ def endpoint(handler: Handler) -> Handler:
 
 
 async def body_of(request: Request, limit: int) -> bytes:
-    """Read a JSON body of at most ``limit`` bytes; a longer one is not read to its end."""
+    """Read a JSON body of at most ``limit`` bytes; a longer one is not read to its end, nor too many at once."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise Refusal(415, f"send Content-Type: application/json, not {kind[:80] or 'none'}")
@@ -111,12 +126,19 @@ async def body_of(request: Request, limit: int) -> bytes:
         raise Refusal(415, "send the body as it is, without Content-Encoding")
     body, declared = bytearray(), request.headers.get("content-length", "0")
     if int(declared) <= limit:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                break
-        else:
-            return bytes(body)
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    break
+                if len(body) > SMALL:
+                    ARRIVING[id(request)] = len(body)
+                    if sum(ARRIVING.values()) > BODIES * limit:
+                        raise Refusal(503, "too many large requests at once; try again in a second")
+            else:
+                return bytes(body)
+        finally:
+            ARRIVING.pop(id(request), None)
     raise Refusal(413, f"the body is larger than {limit:,} bytes; send fewer records")
 
 
@@ -124,7 +146,11 @@ async def body_of(request: Request, limit: int) -> bytes:
 async def predict(request: Request) -> Response:
     """Answer each record: prediction, probability or interval, decision at the cost-optimal threshold."""
     engine = request.app.state.engine
-    rows = engine.door.read(await body_of(request, engine.max_bytes))
+    body = await body_of(request, engine.max_bytes)
+    if len(body) > SMALL:  # beside the loop, one at a time: others are answered meanwhile
+        rows = await asyncio.get_running_loop().run_in_executor(READER, engine.door.read, body)
+    else:
+        rows = engine.door.read(body)
     request.state.fields = {"records": len(rows)}
     return reply({"predictions": await engine.predict(rows), "model_version": engine.version})
 
@@ -148,6 +174,12 @@ async def openapi(request: Request) -> Response:
     return reply(request.app.state.engine.openapi())
 
 
+async def page(request: Request) -> Response:
+    """Show the service to people, without a request to anybody else; BentoML's own page loads a tag manager."""
+    headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    return HTMLResponse(service_page.render(request.app.state.engine.openapi()), headers=headers)
+
+
 async def http_error(_: Request, error: Exception) -> Response:
     """Answer an unknown method as JSON too."""
     assert isinstance(error, HTTPException)
@@ -160,10 +192,14 @@ app = Starlette(
         Route("/model", model),
         Route("/metrics", metrics),
         Route("/openapi.json", openapi),
-        Route("/docs.json", openapi),  # BentoML's page at / reads this one
+        Route("/docs.json", openapi),
+        Route("/", page),
     ],
     exception_handlers={HTTPException: http_error},
 )
+
+
+app.router.redirect_slashes = False  # a redirect leads to whatever host the request names
 
 
 @functools.cache
@@ -199,6 +235,7 @@ def asgi() -> Any:
     engine()
     service: Any = Service  # the decorator makes more of it than a class
     application = service.to_asgi()
+    application.router.redirect_slashes = False
     gc.freeze()  # so that a collection in a worker does not copy the pages that it shares
     gc.enable()
     return application

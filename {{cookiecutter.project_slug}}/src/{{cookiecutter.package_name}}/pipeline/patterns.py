@@ -1,7 +1,7 @@
 r"""Patterns of a contract, read once and written for two engines that take linear time: RE2 and pydantic's Rust regex.
 
-The two differ in what ``\d`` or ``(?i)`` mean, and each from Python. So a pattern is parsed here and written with nothing
-but classes, groups, alternatives, repetitions and anchors. What neither engine can do is refused when a contract loads.
+The two differ in what ``\d`` or ``(?i)`` mean, and each from Python. So a pattern is parsed here and written with
+nothing but classes, groups, alternatives, repetitions and anchors. What neither engine can do is refused when a contract loads.
 
 - ``\d``, ``\w``, ``\s`` and ``\b`` are of ASCII, as in JSON Schema; ``(?i)`` makes letters match in either case.
 - ``^`` and ``$`` are the text's very start and end; a pattern without them may match anywhere.
@@ -75,7 +75,7 @@ def _check(pattern: Pattern) -> None:
 
 
 class _Parser:
-    """Recursive descent; ``\\0`` stands for a word boundary, which the engines write differently."""
+    r"""Recursive descent; ``\0`` stands for a word boundary, which the engines write differently."""
 
     def __init__(self, text: str) -> None:
         self.text, self.at, self.depth = text, 0, 0
@@ -178,7 +178,9 @@ class _Parser:
             self.at = found.end()
             return code
         if letter.isdigit():
-            raise ValueError(f"has \\{letter}, a reference back to a group, which may need endless time; say it without")
+            raise ValueError(
+                f"has \\{letter}, a reference back to a group, which may need endless time; say it without"
+            )
         if not letter or (letter.isascii() and letter.isalnum() and letter not in CONTROLS):
             raise ValueError(f"has \\{letter}, which engines read differently; write the characters out, as [a-zäöü]")
         self.at += 2

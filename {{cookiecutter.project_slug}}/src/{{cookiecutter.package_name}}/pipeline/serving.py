@@ -156,7 +156,8 @@ class Engine:
             "Refusal": _object(error={"type": "string"}) | {"additionalProperties": True},
         }
         records = _object(records={"type": "array", "minItems": 1, "items": _ref("Record")})
-        content = {"schema": {"anyOf": [records, _ref("Record")]}, "example": {"records": [self.about["example"]]}}
+        content: dict[str, Any] = {"schema": {"anyOf": [records, _ref("Record")]}}
+        content |= {"example": {"records": [self.about["example"]]}} if self.about["example"] else {}
         refused = {"400": "not JSON", "401": "no token", "413": "too large", "415": "not JSON by its header"}
         refused |= {"422": "the contract is broken: each problem with row, column and rule", "503": "too busy"}
         replies = {code: _reply(text, "Refusal") for code, text in refused.items()} | {

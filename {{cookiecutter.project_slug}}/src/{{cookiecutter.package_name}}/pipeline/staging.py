@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import numpy as np
 from . import bins, markdown, params
 from . import contract as contracts
 from .card import card
+from .contract_example import example_record
+from .errors import Refusal
 from .files import read_yaml
-from .rules import PUBLIC
+from .odcs import SchemaObject
+from .records import Door
 from .runs import Run, sha256, write_json
-from .smoke import sample
 
 COVERAGE = 0.9
 # What the service reads, and what `ml audit` asks for later.
@@ -27,6 +30,16 @@ def version_of(run: Run) -> str:
     return f"{(run.manifest['commit'] or '0000000')[:7]}-{str(sha256(run.path / 'model.skops'))[:8]}{dirty}"
 
 
+def _example(obj: SchemaObject) -> dict[str, Any] | None:
+    """A record that the service accepts, or None where the contract does not say enough to draw one."""
+    record = example_record(obj)
+    try:
+        Door(obj).read(json.dumps([record]).encode())
+    except Refusal:
+        return None
+    return record
+
+
 def stage(run: Run, target: Path) -> Path:
     """Lay out what the service reads: the model, its contract, and what may be said about them."""
     target.mkdir(parents=True)
@@ -36,16 +49,14 @@ def stage(run: Run, target: Path) -> Path:
     contract, chosen = contracts.load(run.path / "contract.yaml"), params.load(run.path / "params.yaml")
     seed = run.manifest["seeds"][0]  # noqa: F841 - the query reads it
     held = run.predictions.query("part == 'holdout' and seed == @seed")
-    row = sample(run, 1)[0][0]
     columns = contract.table.features
-    public = {p.name: row[p.name] if p.classification in PUBLIC else None for p in columns}
     chosen_bins = {p.name: bins.choose(run.holdout[p.name], p) for p in columns}
     about = {
         "limits": chosen.service.model_dump(),
         "bins": chosen_bins,
         "shares": {p.name: bins.shares(run.holdout[p.name], chosen_bins[p.name], p) for p in columns},
         "outputs": np.linspace(0.05, 0.95, 19).round(2).tolist(),
-        "example": {p.name: p.examples[0] if p.examples else public[p.name] for p in columns},
+        "example": _example(contract.table),
         "purpose": contract.description.purpose or "",
         "model": {
             "name": contract.name or contract.id,

@@ -29,7 +29,6 @@ from . import (
     runs,
     search,
     split,
-    tables,
 )
 from . import contract as contracts
 from .errors import InputError

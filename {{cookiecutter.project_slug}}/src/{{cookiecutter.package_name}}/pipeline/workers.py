@@ -30,7 +30,7 @@ if "gunicorn.arbiter" in sys.modules:
     gc.disable()  # a seventh of the start: imports make a million objects, none of them garbage; asgi() enables it
 
 wsgi_app = f"{__name__.split('.')[0]}.service:asgi()"
-worker_class = "uvicorn_worker.UvicornWorker"
+worker_class = f"{__name__.rpartition('.')[0]}.http_limits.LimitedWorker"
 workers = WORKERS
 preload_app = True
 graceful_timeout = 30  # seconds for requests in flight after SIGTERM
