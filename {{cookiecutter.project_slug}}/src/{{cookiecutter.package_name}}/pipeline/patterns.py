@@ -1,7 +1,8 @@
 r"""Patterns of a contract, read once and written for two engines that take linear time: RE2 and pydantic's Rust regex.
 
 The two differ in what ``\d`` or ``(?i)`` mean, and each from Python. So a pattern is parsed here and written with
-nothing but classes, groups, alternatives, repetitions and anchors. What neither engine can do is refused when a contract loads.
+nothing but classes, groups, alternatives, repetitions and anchors. What neither engine can do is refused when a
+contract loads.
 
 - ``\d``, ``\w``, ``\s`` and ``\b`` are of ASCII, as in JSON Schema; ``(?i)`` makes letters match in either case.
 - ``^`` and ``$`` are the text's very start and end; a pattern without them may match anywhere.
