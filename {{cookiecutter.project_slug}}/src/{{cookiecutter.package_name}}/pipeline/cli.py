@@ -34,12 +34,17 @@ def init(
     time: Annotated[str | None, typer.Option(help="The time: train on the past, judge the future.")] = None,
     group: Annotated[str | None, typer.Option(help="The column whose equal values belong together.")] = None,
     task: Annotated[str | None, typer.Option(help="binary, multiclass or regression; else by the target.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Of a CSV: one character, or a word such as tab.")] = None,
+    decimal: Annotated[str | None, typer.Option(help="The decimal sign of a CSV: '.' or ','.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of a CSV, such as utf-8, cp1252 or cp1251.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
 ) -> None:
     """Begin with your own table: write contract.yaml and params.yaml, and show what was decided."""
     from .init import init as write
+    from .sniff import Given
 
-    typer.echo(write(table, target, {"id": id_, "time": time, "group": group}, task, force, ROOT))
+    roles = {"id": id_, "time": time, "group": group}
+    typer.echo(write(table, target, roles, task, force, ROOT, Given(delimiter, decimal, encoding)))
 
 
 @app.command()

@@ -64,7 +64,8 @@ def _property(column: Column, role: str | None) -> dict[str, Any]:
         "classification": "confidential" if PERSONAL.search(column.name) else None,
         "logicalTypeOptions": {} if column.enum else column.options,
         "customProperties": [{"property": "role", "value": role}] * bool(role)
-        + [{"property": "missing", "value": column.words}] * bool(column.words),
+        + [{"property": "missing", "value": column.words}] * bool(column.words)
+        + [{"property": key, "value": value} for key, value in column.custom.items()],
     }
     return {key: value for key, value in wanted.items() if value}
 

@@ -11,23 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .datings import as_times
 from .logical_types import MISSING
-from .sniff import STAND_INS, Dialect
+from .readings import Reading, as_booleans, as_numbers
+from .sniff import Dialect, is_stand_in
 
 ENOUGH_ROWS = 100  # fewer cannot show that a column never has gaps
 COMMON, FEW, COMMON_SHARE = 20, 20, 0.01  # a closed list: few categories, each seen often
 LARGEST = 1e300  # no wider range can be computed
-EXACT = 2**53  # beyond it, neighbouring integers are one float
 WIDER, HEAVY_TAIL, WIDER_TAIL = 1, 6, 10
 LENGTHS = [m * 10**e for e in range(1, 9) for m in (1, 2, 5)]
-DATES = (
-    *("yyyy/MM/dd", "yyyy.MM.dd", "dd.MM.yyyy", "dd.MM.yy", "MM/dd/yyyy", "dd/MM/yyyy", "MM/dd/yy", "dd/MM/yy"),
-    *("dd-MM-yyyy", "MM-dd-yyyy", "dd MMM yyyy", "dd-MMM-yyyy", "dd-MMM-yy", "MMM dd yyyy", "MMM dd, yyyy", "yyyyMMdd"),
-)
-TIMES = ("", " HH:mm", " HH:mm:ss", "'T'HH:mm:ss", " hh:mm a", " hh:mm:ss a")
-CODES = {"yyyy": "%Y", "yy": "%y", "MMM": "%b", "MM": "%m", "dd": "%d", "HH": "%H", "hh": "%I", "mm": "%M", "ss": "%S"}
-DATE_LIKE = re.compile(r"(?=.*\d)[\w]{1,9}[-/., ]\s?\w{1,9}[-/., ]\s?\d{1,4}(?!\d).*|(19|20)\d{6}")
-ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?")
 
 
 @dataclass
@@ -41,6 +34,7 @@ class Column:
     distinct: int = 0
     seen: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+    custom: dict[str, Any] = field(default_factory=dict)  # the contract's custom properties
     enum: list[Any] = field(default_factory=list)
     words: list[str] = field(default_factory=list)  # for "no value", in a column of text
     note: str = ""  # for the contract's reader
@@ -92,98 +86,27 @@ def _text(column: Column, text: pd.Series, dialect: Dialect | None) -> tuple[Col
     sample = text.drop_duplicates().dropna()
     words: set[str] = set()
     if dialect:
-        words = {w for w in sample if w.strip().lower() in STAND_INS}
+        words = {w for w in sample if is_stand_in(w) or (dialect.escape and w == "N")}  # \\N, after the escape
         gone = {*words, *(w for w in sample if w in MISSING)}
         sample = sample[~sample.isin(gone)]
         plain = text.mask(text.isin(gone)) if gone else text
     else:
         plain = text
+    passed: list[Reading] = []
     if len(sample):
-        for read in (_as_numbers, _as_booleans, _as_times):
-            values = read(column, plain, sample, dialect or Dialect())
-            if values is not None:
-                return column, values, words
-    column.type, column.why = "string", column.why or "text"
+        style = (dialect.decimal, dialect.thousands) if dialect else None
+        passed = [as_numbers(column.name, plain, sample, style), as_booleans(plain, sample)]
+        passed = passed if any(r.type for r in passed) else [*passed, as_times(column.name, plain, sample)]
+    for found in passed:
+        if found.type and found.data is not None:
+            column.type, column.why, column.doubt = found.type, found.why, found.doubt
+            column.options, column.custom = found.options, found.custom
+            return column, found.data, words
+    column.type, column.why = "string", next((r.why for r in passed if r.why), "text")
+    column.doubt = next((r.doubt for r in reversed(passed) if r.doubt), "")
     if dialect and len(sample) and not sample.str.fullmatch("[A-Z]{2}").mean() > 0.5:  # NA is Namibia among US and DE
         column.words = sorted(w for w in MISSING if w and (text == w).any())
     return column, text.mask(text.isin(column.words)) if column.words else text, set()
-
-
-def _as_numbers(column: Column, plain: pd.Series, sample: pd.Series, dialect: Dialect) -> pd.Series | None:
-    text = plain.str.strip()
-    if dialect.thousands:
-        text = text.str.replace(dialect.thousands, "", regex=False)
-    if dialect.decimal != ".":
-        text = text.str.replace(dialect.decimal, ".", regex=False)
-    numbers = pd.to_numeric(text, errors="coerce").astype("float64")
-    wrong = ~numbers.abs().lt(np.inf) & plain.notna()  # inf and 1e999 are no number that a contract could bound
-    if wrong.any():
-        share = 1 - wrong.sum() / plain.notna().sum()
-        example = f"{plain[wrong].iloc[0][:20]!r} (row {int(wrong.to_numpy().argmax()) + 1})"
-        if share > 0.5:
-            column.doubt = f"{100 * share:.3g} % are numbers, but {example} is none: kept as text; mend it in the file"
-        elif sample.str.fullmatch(r"[$€£¥]?\s?[+-]?[\d.,' ]+\s?[%$€£¥]?").all():
-            column.doubt = (
-                f"numbers with a sign, such as {example}: kept as text; without the sign they would be numbers"
-            )
-        return None
-    digits = sample.str.strip()
-    if digits.str.contains(r"^[+-]?0\d", regex=True).any():
-        column.why = "digits with leading zeros are a code"
-        return None
-    whole = bool(
-        digits.str.fullmatch(r"[+-]?\d+" if not dialect.thousands else rf"[+-]?[\d{dialect.thousands}]+").all()
-    )
-    if whole and numbers.abs().max() > EXACT:
-        column.why = "whole numbers of more than 15 digits lose digits as numbers"
-        return None
-    if whole and digits.str.fullmatch(r"(19|20)\d{6}").all() and re.search("date|day|time", column.name, re.IGNORECASE):
-        return None  # 20260131
-    column.type, column.why = ("integer", "whole numbers") if whole else ("number", "numbers")
-    return numbers
-
-
-def _as_booleans(column: Column, plain: pd.Series, sample: pd.Series, _: Dialect) -> pd.Series | None:
-    if not sample.str.lower().isin(["true", "false"]).all():
-        return None
-    column.type, column.why = "boolean", "true and false"
-    return plain.str.lower().map({"true": 1.0, "false": 0.0}).astype("float64")
-
-
-def _as_times(column: Column, plain: pd.Series, sample: pd.Series, _: Dialect) -> pd.Series | None:
-    spread = sample.iloc[:: max(1, len(sample) // 50)]
-    if not all(DATE_LIKE.fullmatch(v.strip()) for v in spread):
-        return None
-    if all(ISO.fullmatch(v) for v in spread):
-        times = pd.to_datetime(plain, format="ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
-        if (times.notna() == plain.notna()).all():
-            clock = spread.str.len().gt(10).any()
-            column.type, column.why = ("timestamp" if clock else "date"), "ISO dates"
-            if spread.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", regex=True).any() and clock:
-                column.doubt = "time zones become UTC"
-            return times
-    fits = [d + t for d in DATES for t in TIMES if _parse(spread, d + t).notna().all()]
-    fits = [f for f in fits if _parse(sample, f).notna().all()]
-    if not fits:
-        some = [f for f in map("".join, ((d, t) for d in DATES for t in TIMES)) if _parse(spread, f).notna().any()]
-        if some or any(ISO.fullmatch(v) for v in spread):
-            column.doubt = "dates in more than one format: kept as text; write them as 2026-01-31"
-        return None
-    chosen = fits[0]
-    if len(fits) > 1:
-        column.doubt = (
-            f"{spread.iloc[0]} may be {' or '.join(fits[:2])}: the first was taken; change 'format' if it is wrong"
-        )
-    unpadded = spread.str.contains(r"(?:^|\D)\d(?:\D|$)", regex=True).any()
-    written = re.sub(r"(?<!M)MM(?!M)", "M", chosen).replace("dd", "d") if unpadded else chosen
-    column.type = "date" if chosen in DATES else "timestamp"
-    column.why, column.options = f"dates written {written}", {"format": written}
-    return _parse(plain, chosen)
-
-
-def _parse(values: pd.Series, pattern: str) -> pd.Series:
-    code = re.sub("yyyy|yy|MMM|MM|dd|HH|hh|mm|ss", lambda m: CODES[m[0]], pattern).replace("'T'", "T")
-    return pd.to_datetime(values, format=code.replace(" a", " %p"), errors="coerce")
 
 
 def _date_or_time(times: pd.Series) -> str:

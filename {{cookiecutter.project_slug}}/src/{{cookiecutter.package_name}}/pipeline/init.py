@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,7 +22,7 @@ from .odcs import SchemaObject
 from .outputs import private_folder
 from .params import Task
 from .roles import FEWEST_ROWS, ID_NAME, adapt, roles_of, task_of
-from .sniff import Dialect, dialect_of, with_numbers
+from .sniff import Dialect, Given, dialect_of, with_numbers
 from .table_files import TEXT_FILE, is_parquet
 from .together import Replacement, replacing
 
@@ -34,7 +35,13 @@ WITH_PARTS = re.compile(
 
 
 def init(
-    table: Path, target: str, given: dict[str, str | None], task: str | None, force: bool, root: Path = Path()
+    table: Path,
+    target: str,
+    given: dict[str, str | None],
+    task: str | None,
+    force: bool,
+    root: Path = Path(),
+    written: Given | None = None,
 ) -> str:
     """Write a contract and params for a table; return what was decided, for people.
 
@@ -45,6 +52,7 @@ def init(
     given : columns by role (``id``, ``time``, ``group``), None where the user named none
     task : None decides by the target
     force : whether files that are there may be replaced
+    written : what is known of how a CSV is written
 
     Raises
     ------
@@ -57,8 +65,8 @@ def init(
             raise InputError(f"{path}: is there already; --force replaces it")
     if task is not None and task not in get_args(Task):
         raise InputError(f"--task {task}: choose {', '.join(get_args(Task))}")
-    frame, written = _look(table)
-    found, values, dialect = columns(frame, written)
+    frame, sniffed = _look(table, (written or Given()).checked())
+    found, values, dialect = columns(frame, sniffed)
     by_name = {c.name: c for c in found}
     roles = roles_of(by_name, values, {"target": target, **given}, frame)
     decided, why = task_of(by_name[target], values[target], task)
@@ -74,22 +82,19 @@ def init(
     return "\n".join(_shown(table, place, found, roles, dialect, f"{decided}: {why}", divided, values, features))
 
 
-def _look(table: Path) -> tuple[pd.DataFrame, Dialect | None]:
+def _look(table: Path, given: Given) -> tuple[pd.DataFrame, Dialect | None]:
     """Read a table of unknown shape: text as text, numbers and times as the file types them."""
+    files = table_files.parts(table, "name a CSV or Parquet file, or a folder of them")
+    dialect = None if table_files.is_parquet(files[0]) else _dialect(files, given)
+    if dialect is None and given != Given():
+        raise InputError(f"{table}: is Parquet, to which --delimiter, --decimal and --encoding say nothing")
     frames: list[pd.DataFrame] = []
-    dialect = Dialect()
-    for number, part in enumerate(table_files.parts(table, "name a CSV or Parquet file, or a folder of them")):
+    for part in files:
         with table_files.readable(part):
-            if table_files.is_parquet(part):
+            if dialect is None:
                 frames.append(tables.read_parquet(part, integer_object_nulls=True))
             else:
-                own = dialect_of(part)
-                if number and own != dialect:
-                    raise InputError(
-                        f"{part}: is written in another encoding or with another delimiter than the first file"
-                    )
-                dialect = own
-                frames.append(pd.read_csv(part, dtype="str", **_options(own)))
+                frames.append(pd.read_csv(part, dtype="str", **_options(dialect, part)))
         frames[-1] = _in_order(frames[-1], part, frames[0])
     frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
     frame.columns = frame.columns.astype("str")
@@ -97,8 +102,18 @@ def _look(table: Path) -> tuple[pd.DataFrame, Dialect | None]:
         raise InputError(f"{table}: has {len(frame)} rows; at least {FEWEST_ROWS} are needed to learn and to judge")
     if frame.shape[1] < 2:
         raise InputError(f"{table}: has one column; a table needs a target and at least one feature")
-    text = frame.select_dtypes(["str"])
-    return frame, None if table_files.is_parquet(part) else with_numbers(dialect, text)
+    return frame, dialect and with_numbers(dialect, frame.select_dtypes(["str"]), given)
+
+
+def _dialect(files: list[Path], given: Given) -> Dialect:
+    """Find how all files of a table are written."""
+    found: Dialect | None = None
+    for part in files:
+        with table_files.readable(part):
+            own = dialect_of(part, given)
+        found = found.with_part(own, part) if found else own
+    assert found is not None
+    return replace(found, encoding="utf-8-sig") if found.encoding == "ascii" else found
 
 
 def _in_order(frame: pd.DataFrame, part: Path, first: pd.DataFrame) -> pd.DataFrame:
@@ -111,9 +126,10 @@ def _in_order(frame: pd.DataFrame, part: Path, first: pd.DataFrame) -> pd.DataFr
     return frame[list(first.columns)]
 
 
-def _options(dialect: Dialect) -> dict[str, Any]:
-    keys = {"sep": dialect.delimiter, "encoding": dialect.encoding, "index_col": False, "skipinitialspace": True}
-    return keys | {"keep_default_na": False, "na_values": [""]}
+def _options(dialect: Dialect, part: Path) -> dict[str, Any]:
+    keys: dict[str, Any] = {"sep": dialect.delimiter, "quotechar": dialect.quote, "escapechar": dialect.escape}
+    keys |= {"encoding": dialect.encoding, "keep_default_na": False, "na_values": [""]}
+    return {**keys, "index_col": False, "skipinitialspace": True} | tables.said_delimiter(part, dialect.encoding)
 
 
 def _check(table: Path, document: str, chosen: str, work: Path) -> tuple[split.Split, int, int]:
@@ -214,6 +230,7 @@ def _shown(
     lines += ["", f"read:   {len(values):,} rows, {len(found)} columns, {features} features{f'; {how}' if how else ''}"]
     lines += [f"target: {_clip(roles['target'])}, {task}", f"split:  {divided.method}, {divided.reason}"]
     lines += [f"        {divided.training.sum():,} rows to train on, {divided.holdout.sum():,} to judge"]
+    lines += [f"unsure: {_clip(doubt, 200)}" for doubt in dialect.doubts]
     lines += [f"unsure: {_clip(c.name)}: {_clip(c.doubt, 160)}" for c in found if c.doubt and c.type][:SHOWN]
     lines += [f"unsure: {hint}" for hint in _hints(found, roles, values)]
     size = sum(p.stat().st_size for p in ([place] if place.is_file() else place.rglob("*")))

@@ -175,9 +175,14 @@ def csv_options(obj: SchemaObject, path: Path) -> dict[str, Any]:
         "index_col": False,
         "skipinitialspace": True,
     }
-    with readable(path), io.TextIOWrapper(open_bytes(path), options["encoding"], errors="replace") as file:
+    return options | said_delimiter(path, options["encoding"])
+
+
+def said_delimiter(path: Path, encoding: str) -> dict[str, Any]:
+    """What a first line such as ``sep=;`` changes in how pandas reads a CSV."""
+    with readable(path), io.TextIOWrapper(open_bytes(path), encoding, errors="replace", newline="") as file:
         said = SEP_LINE.match(file.read(20))
-    return options | {"sep": said[1], "skiprows": 1} if said else options
+    return {"sep": said[1], "skiprows": 1} if said else {}
 
 
 def _custom(node: SchemaObject | Property) -> dict[str, Any]:

@@ -1,0 +1,121 @@
+"""What a column of text can be understood as: dates and times, in the patterns that the contract knows."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+
+import numpy as np
+import pandas as pd
+
+from .odcs import century
+from .readings import Reading
+
+DATES = (
+    *("yyyy-MM-dd", "yyyy/MM/dd", "yyyy.MM.dd", "dd.MM.yyyy", "dd.MM.yy", "MM/dd/yyyy", "dd/MM/yyyy", "MM/dd/yy"),
+    *("dd/MM/yy", "dd-MM-yyyy", "MM-dd-yyyy", "dd-MM-yy", "MM-dd-yy", "dd MMM yyyy", "dd-MMM-yyyy", "dd-MMM-yy"),
+    *("dd/MMM/yyyy", "dd MMM yy", "MMM dd yyyy", "MMM dd, yyyy", "dd MMMM yyyy", "MMMM dd, yyyy", "MMMM dd yyyy"),
+    *("dd. MMMM yyyy", "dd. MMM yyyy", "yyyyMMdd"),
+)
+TIMES = ("", " HH:mm", " HH:mm:ss", "'T'HH:mm", "'T'HH:mm:ss", " hh:mm a", " hh:mm:ss a", ", HH:mm:ss", ", hh:mm:ss a")
+CODES = {
+    **{"yyyy": "%Y", "yy": "%y", "MMMM": "%B", "MMM": "%b", "MM": "%m", "dd": "%d"},
+    **{"HH": "%H", "hh": "%I", "mm": "%M", "ss": "%S"},
+}
+DATE_LIKE = re.compile(r"(?=.*\d)[\w]{1,9}[-/., ]{1,2}\w{1,9}[-/., ]{1,2}\d{1,4}(?!\d).*|(19|20)\d{6}")
+ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?")
+UNPADDED = re.compile(r"(?:^|\D)\d(?:\D|$)")
+PAST = re.compile(r"birth|born|dob|bday|died|death|geb|naiss|nacim|nasc|nasc|founded|built|since", re.IGNORECASE)
+FUTURE = 50  # years that a date may lie ahead where that keeps the column's dates together
+
+
+def as_times(name: str, plain: pd.Series, sample: pd.Series) -> Reading:
+    """Understand a column as dates or times; the arguments are those of ``readings.as_numbers``."""
+    spread = sample.iloc[:: max(1, len(sample) // 50)].str.strip()
+    if not all(DATE_LIKE.fullmatch(value) for value in spread):
+        return Reading()
+    if all(ISO.fullmatch(value) for value in spread):
+        times = pd.to_datetime(plain, format="ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
+        if (times.notna() == plain.notna()).all():
+            clock = bool(spread.str.len().gt(10).any())
+            zones = clock and spread.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", regex=True).any()
+            doubt = "time zones become UTC" if zones else ""
+            return Reading("timestamp" if clock else "date", times, "ISO dates", doubt)
+    patterns = [day + time for day in DATES for time in TIMES]
+    some = [p for p in patterns if any(_reads(value, p) for value in spread)]
+    fits = [p for p in some if all(_reads(value, p) for value in spread)]
+    fits = [p for p in fits if _parse(sample, p).notna().all()]
+    if not fits:
+        several = bool(some) or any(ISO.fullmatch(value) for value in spread)
+        return Reading(doubt=_odd_one(plain, sample, some) if several else "")
+    chosen = fits[0]
+    doubt = ""
+    if len(fits) > 1:
+        doubt = f"{spread.iloc[0]} may be {' or '.join(fits[:2])}: the first was taken; change 'format' if it is wrong"
+    written = chosen
+    if spread.str.contains(UNPADDED, regex=True).any():
+        written = re.sub(r"(?<!M)MM(?!M)", "M", chosen).replace("dd", "d").replace("HH", "H").replace("hh", "h")
+    kind = "date" if chosen in DATES else "timestamp"
+    found = Reading(kind, _parse(plain, chosen), f"dates written {written}", doubt, {"format": written})
+    return _with_century(name, found) if "yyyy" not in chosen else found
+
+
+def _odd_one(plain: pd.Series, sample: pd.Series, patterns: list[str]) -> str:
+    """Say why text with dates in it is none: one value that is no date, or several ways of writing."""
+    candidates = {p: _parse(sample, p).notna() for p in patterns}
+    candidates["ISO"] = pd.to_datetime(sample, format="ISO8601", errors="coerce", utc=True).notna()
+    known = pd.concat(candidates, axis=1)
+    none = sample[~known.any(axis=1)]
+    if len(none):
+        row = int((plain == none.iloc[0]).to_numpy().argmax()) + 1
+        return f"dates, but {none.iloc[0][:20]!r} (row {row}) is none: kept as text; mend it in the file"
+    return "dates in more than one format: kept as text; write them as 2026-01-31"
+
+
+def _code(pattern: str) -> str:
+    code = re.sub("yyyy|yy|MMMM|MMM|MM|dd|HH|hh|mm|ss", lambda m: CODES[m[0]], pattern).replace("'T'", "T")
+    return code.replace(" a", " %p")
+
+
+def _reads(value: str, pattern: str) -> bool:
+    try:
+        datetime.strptime(value, _code(pattern)).replace(tzinfo=UTC)
+    except ValueError:
+        return False
+    return True
+
+
+def _parse(values: pd.Series, pattern: str) -> pd.Series:
+    return pd.to_datetime(values.str.strip(), format=_code(pattern), errors="coerce")
+
+
+def _with_century(name: str, found: Reading) -> Reading:
+    """Add the century of two-digit years: no birth lies in the future, other dates as close together as can be."""
+    assert found.data is not None
+    today = datetime.now(tz=UTC).date()
+    latest = latest_year(found.data.dropna(), today, only_past=bool(PAST.search(name)))
+    found.data = _in_century(found.data, latest)
+    found.custom = {"latestYear": latest}
+    years = found.data.dt.year
+    first, last = int(years.min()), int(years.max())
+    if not found.doubt and not today.year - 30 <= first <= last <= today.year:
+        found.doubt = f"years of two digits were read as {first} to {last}; change 'latestYear' if that is wrong"
+    return found
+
+
+def latest_year(times: pd.Series, today: date, *, only_past: bool) -> int:
+    """Choose the hundred years that two digits stand for, by their last year."""
+    past = _in_century(times, today.year)
+    if only_past:
+        return today.year - int(past.max().date() > today)
+    ahead = _in_century(times, today.year + FUTURE)
+    return today.year if past.max() - past.min() <= ahead.max() - ahead.min() else today.year + FUTURE
+
+
+def _in_century(times: pd.Series, latest: int) -> pd.Series:
+    """Move dates by whole centuries; 29 February of a year that has none becomes 1 March."""
+    stamps = times.to_numpy().astype("datetime64[us]")
+    months = stamps.astype("datetime64[M]")
+    years = times.dt.year.to_numpy(dtype="float64", na_value=np.nan)
+    shift = np.nan_to_num(century(years, latest) - years).astype("int64")
+    return pd.Series((months + 12 * shift) + (stamps - months), index=times.index)
