@@ -23,7 +23,19 @@ WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com"
 
 # Distributions that the project depends on, itself or through them: uv would take the project for the dependency.
 DISTRIBUTIONS = {
-    *("anyio", "attrs", "bentoml", "click", "fsspec", "gunicorn", "hatchling", "httptools", "httpx"),
+    *(
+        "anyio",
+        "attrs",
+        "bentoml",
+        "chardet",
+        "clevercsv",
+        "click",
+        "fsspec",
+        "gunicorn",
+        "hatchling",
+        "httptools",
+        "httpx",
+    ),
     *("hypothesis", "jinja2", "joblib", "matplotlib", "mypy", "numpy", "pandas", "pandas-stubs", "pillow"),
     *("pip", "polars", "pre-commit"),
     *("pre-commit-hooks", "prometheus-client", "pyarrow", "pydantic", "pydantic-core", "pytest", "pyyaml"),

@@ -5,13 +5,16 @@ Each test makes its tables in code and stands for a kind. What the model gets is
 
 from __future__ import annotations
 
+import csv
 import gzip
 import importlib
 import io
 import json
+import os
 import random
+import subprocess
 import sys
-from datetime import date
+from datetime import date, timedelta
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -22,9 +25,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 PACKAGE = next(iter(entry_points(group="console_scripts", name="ml"))).value.partition(".")[0]
-cli, contracts, data, params, records, streams, tables = (
+cli, contracts, data, numerals, params, records, streams, tables = (
     importlib.import_module(f"{PACKAGE}.pipeline.{name}")
-    for name in ("cli", "contract", "data", "params", "records", "streams", "tables")
+    for name in ("cli", "contract", "data", "numerals", "params", "records", "streams", "tables")
 )
 ROWS = 120
 
@@ -228,9 +231,21 @@ def test_forty_unique_columns_need_no_thousand_files(tmp_path, monkeypatch):
 # ---- where output goes ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("chosen", ["cp1252", ""], ids=["chosen by a variable", "of the system"])
-def test_no_letter_ends_a_command_whose_output_is_in_a_code_page(root, tmp_path, monkeypatch, chosen):
-    monkeypatch.setenv("PYTHONIOENCODING", chosen)
+@pytest.mark.parametrize(
+    ("variables", "printed"),
+    [
+        ({"PYTHONIOENCODING": "cp1252"}, b"? ?"),
+        ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, "🎈 Ω".encode()),
+    ],
+)
+def test_a_pipe_gets_utf_8_unless_somebody_chose_another_encoding(variables, printed):
+    script = f"from {PACKAGE}.pipeline import console; console.open_streams(); print('\\U0001f388 \\u03a9')"
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHONIO", "PYTHONUTF", "LC_"))}
+    done = subprocess.run([sys.executable, "-c", script], env=plain | variables, capture_output=True)
+    assert (done.returncode, done.stdout.split(b"\n")[0]) == (0, printed), done.stderr
+
+
+def test_no_letter_ends_a_command_whose_output_is_in_a_code_page(root, tmp_path, monkeypatch):
     names = ["Größe 🎈", "город", "y"]
     frame = frame_of(rows(lambda i: ("Ωmega", "Ελλάδα", "日本")[i % 3]), names)
     frame.to_csv(tmp_path / "πίνακας.csv", index=False)
@@ -262,7 +277,7 @@ def test_no_letter_ends_a_command_whose_output_is_in_a_code_page(root, tmp_path,
         assert stopped.value.code == expected, said
         assert "Traceback" not in said[1].decode("utf-8", "replace")
         if command[0] == "init" and not expected:
-            assert ("?", "🎈")[not chosen] in said[0].decode(chosen or "utf-8")
+            assert "Größe ?" in said[0].decode("cp1252")
 
 
 # ---- dates ---------------------------------------------------------------------------------------------------------
@@ -310,3 +325,292 @@ def test_a_leap_day_that_its_century_lacks_is_refused_by_both_doors():
 def test_a_latest_year_that_is_none_is_refused(year):
     with pytest.raises(contracts.InputError, match="latestYear"):
         of_two_digits(year)
+
+
+# ---- numbers as people write them ----------------------------------------------------------------------------------
+
+MINUSES = st.sampled_from(["-", "\u2212", "\u2013", "\uff0d"])
+SIGNS = st.sampled_from([("{}{}", 1), ("{} {}", 1), ("({1})", 0), ("( {1} )", 0), ("{1}{0}", 1)])
+SEPARATORS = {
+    " ": [" ", "\u00a0", "\u2009", "\u202f", "\u2007"],
+    "'": ["'", "\u2019"],
+    ",": [","],
+    ".": ["."],
+    None: [""],
+}
+
+
+@st.composite
+def numbers_as_written(draw):
+    """A number, how somebody writes it, and what the contract says about it."""
+    decimal, thousands = draw(st.sampled_from(numerals.STYLES))
+    value = draw(st.decimals(-(10**9), 10**9, places=draw(st.integers(0, 3)), allow_nan=False))
+    grouped, _, places = f"{abs(value):,f}".partition(".")
+    mark = draw(st.sampled_from(SEPARATORS[thousands]))
+    text = grouped.replace(",", mark) + (decimal + places if places else "")
+    if value < 0:
+        text = draw(SIGNS)[0].format(draw(MINUSES), text)
+    return float(value), draw(st.sampled_from(["{}", " {}", "{} "])).format(text), decimal, thousands
+
+
+@given(numbers_as_written())
+def test_a_number_is_what_its_writer_meant(case):
+    value, text, decimal, thousands = case
+    found = numerals.rewritten(pd.Series([text, None, "about 7"], dtype="str"), decimal, thousands)
+    assert float(found[0]) == value
+    assert found[1:].isna().tolist() == [True, False]
+
+
+@given(
+    st.from_regex(r"[0-9]{1,4}([.,' ][0-9]{1,4}){0,3}", fullmatch=True),
+    st.sampled_from(numerals.STYLES),
+)
+def test_what_is_not_written_as_the_contract_says_is_no_number(text, style):
+    decimal, thousands = style
+    found = pd.to_numeric(numerals.rewritten(pd.Series([text], dtype="str"), *style), errors="coerce")[0]
+    whole, *places = text.split(decimal)
+    groups = whole.split(thousands) if thousands else [whole]
+    grouped = len(groups) == 1 or (all(len(g) == 3 for g in groups[1:]) and 0 < len(groups[0]) <= 3)
+    plain = all(g.isdigit() for g in groups) and len(places) < 2 and all(p.isdigit() for p in places)
+    indian = thousands == "," and len(groups) > 2 and len(groups[-1]) == 3 and all(len(g) <= 2 for g in groups[:-1])
+    starts = len(groups) == 1 or not groups[0].startswith("0")
+    if plain and grouped and starts:
+        assert found == float("".join(groups) + "." + (places[0] if places else "0"))
+    elif not indian:
+        assert pd.isna(found)
+
+
+def comma(value, places=2):
+    return f"{value:,.{places}f}".translate({44: ".", 46: ","})
+
+
+WRITTEN = {
+    "no-break blanks in Windows-1252": ("cp1252", ";", lambda v: f"{v:,.2f}".translate({44: "\u00a0", 46: ","})),
+    "narrow no-break blanks": ("utf-8", ";", lambda v: f"{v:,.2f}".translate({44: "\u202f", 46: ","})),
+    "thin blanks and points": ("utf-8", "\t", lambda v: f"{v:,.2f}".replace(",", "\u2009")),
+    "a true minus": ("utf-8", ",", lambda v: f"{v:.2f}".replace("-", "\u2212")),
+    "a true minus and points in threes": (
+        "utf-16",
+        ";",
+        lambda v: f"{v:,.2f}".translate({44: ".", 46: ",", 45: "\u2212"}),
+    ),
+    "brackets of accountants": ("utf-8", ",", lambda v: f'"({-v:,.2f})"' if v < 0 else f'"{v:,.2f}"'),
+    "brackets and decimal commas": ("utf-8", ";", lambda v: (f"({-v:.2f})" if v < 0 else f"{v:.2f}").replace(".", ",")),
+    "a minus at the end": ("utf-8", "|", lambda v: f"{abs(v):.2f}{'-' * (v < 0)}"),
+    "apostrophes of Switzerland": ("utf-8", ";", lambda v: f"{v:,.2f}".replace(",", "\u2019")),
+    "lakhs and crores": ("utf-8", ",", lambda v: f'"{lakhs(v)}"'),
+}
+
+
+def lakhs(value: float) -> str:
+    whole, _, places = f"{abs(value):.2f}".partition(".")
+    head, tail = whole[:-3], whole[-3:]
+    pairs = [head[max(0, i - 2) : i] for i in range(len(head), 0, -2)][::-1]
+    return "-" * (value < 0) + ",".join([*pairs, tail]) + "." + places
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_numbers_as_people_write_them_are_read_by_every_command(root, tmp_path, name):
+    encoding, delimiter, write = WRITTEN[name]
+    amounts = [round((-1) ** i * 1.37 ** (i % 40) * 7, 2) for i in range(ROWS)]
+    lines = [[str(i % 9), write(amount), str(y)] for i, (_, amount, y) in enumerate(rows(lambda i: amounts[i]))]
+    lines = [delimiter.join(line) for line in [["x", "odd", "y"], *lines]]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n", encoding=encoding)
+    init(tmp_path / "t.csv")
+    assert typed(root)["odd"].tolist() == amounts
+    obj = contracts.load(root / "contract.yaml").table
+    (chunk,) = tables.chunks(tmp_path / "t.csv", obj)
+    assert tables.cast(chunk, obj, "t")[0]["odd"].tolist() == amounts
+
+
+def test_one_column_may_be_written_otherwise_than_the_others(root, tmp_path):
+    lines = ["amount;lat;price;y", *(f"{comma(i * 999.5)};48.{i:02};{comma(i / 7)};{i % 2}" for i in range(ROWS))]
+    (tmp_path / "t.csv").write_text("\n".join(lines), encoding="utf-8")
+    assert "decimal ',', thousands '.'" in init(tmp_path / "t.csv")
+    found = typed(root)
+    assert found["lat"].tolist() == [float(f"48.{i:02}") for i in range(ROWS)]
+    assert found["amount"].tolist() == [i * 999.5 for i in range(ROWS)]
+    # What a comma would change is refused later on, not read as another number.
+    bad = tmp_path / "bad.csv"
+    bad.write_text("\n".join([lines[0], "3.14;48,01;1,5;0", *lines[2:]]), encoding="utf-8")
+    code, _, err = call(cli, ("validate", str(bad)))
+    assert code == 1
+    assert all(name in err for name in ("'amount'", "'lat'")) or err
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "value", "option", "first", "second"),
+    [(";", "{},{:03}", ".", 1.001, 1001), (";", "{}.{:03}", ",", 1.001, 1001), (",", '"{},{:03}"', ",", 1001, 1.001)],
+)
+def test_a_mark_that_may_mean_either_is_said_and_can_be_decided(
+    root, tmp_path, delimiter, value, option, first, second
+):
+    lines = [f"x{delimiter}y", *(f"{value.format(i % 9 + 1, i + 1)}{delimiter}{i % 2}" for i in range(ROWS))]
+    (tmp_path / "t.csv").write_text("\n".join(lines), encoding="utf-8")
+    said = init(tmp_path / "t.csv")
+    assert f"if it is otherwise, --decimal '{option}'" in said
+    assert typed(root)["x"][0] == first
+    assert "unsure: 1" not in init(tmp_path / "t.csv", "--decimal", option, "--force")
+    assert typed(root)["x"][0] == second
+
+
+@pytest.mark.parametrize(
+    ("write", "says"),
+    [
+        (lambda i: f"{i}.5 €", "numbers with a sign or a unit, such as '0.5 €' (row 1)"),
+        (lambda i: f"{i} %", "numbers with a sign or a unit, such as '0 %' (row 1)"),
+        (lambda i: f"EUR {i}.50", "numbers with a sign or a unit, such as 'EUR 0.50' (row 1)"),
+        (lambda i: f"{i} kg", "numbers with a sign or a unit, such as '0 kg' (row 1)"),
+        (lambda i: "<5" if i == 7 else i, "are numbers, but '<5' (row 8) is none"),
+        (lambda i: f"{i % 28 + 1:02}.01.20{i % 20:02}", ""),
+        (lambda i: f"192.168.{i}.7", ""),
+        (lambda i: f"{i}-{i + 5}", ""),
+        (lambda i: f"10:{i % 60:02}", ""),
+    ],
+)
+@pytest.mark.usefixtures("root")
+def test_what_stays_text_has_a_true_reason(tmp_path, write, says):
+    frame_of(rows(write)).to_csv(tmp_path / "t.csv", index=False)
+    said = init(tmp_path / "t.csv")
+    assert says in said
+    assert says or not any(w in said for w in ("with a sign", "numbers, but", "more than one format"))
+
+
+# ---- delimiters, quotes, encodings ---------------------------------------------------------------------------------
+
+
+def texts(i):
+    return (f"Miller, {'ABC'[i % 3]}; Sons", 'says "no", \\ twice', f"C:\\new\\{i}", "a|b\tc", "it's")[i % 5]
+
+
+DIALECTS = {
+    "semicolons, commas in the header": ("utf-8", {"delimiter": ";"}, ["Preis, EUR", "Text, frei", "y"], ""),
+    "a line for Excel": ("utf-8-sig", {"delimiter": ";"}, ["x", "odd", "y"], "sep=;\r\n"),
+    "a line for Excel with a tab": ("utf-16", {"delimiter": "\t"}, ["x", "odd", "y"], "sep=\t\r\n"),
+    "escapes with a backslash": ("utf-8", {"escapechar": "\\", "doublequote": False}, ["x", "odd", "y"], ""),
+    "single quotes": ("utf-8", {"quotechar": "'"}, ["x", "odd", "y"], ""),
+    "carets": ("utf-8", {"delimiter": "^"}, ["x", "odd", "y"], ""),
+    "Hive's control letters": ("utf-8", {"delimiter": "\x01"}, ["x", "odd", "y"], ""),
+    "all quoted, old Mac line ends": (
+        "cp1252",
+        {"quoting": csv.QUOTE_ALL, "lineterminator": "\r"},
+        ["x", "ödd", "y"],
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_dialect_is_found_and_read_by_every_command(root, tmp_path, name):
+    encoding, options, names, first = DIALECTS[name]
+    table = rows(texts)
+    with (tmp_path / "t.csv").open("w", encoding=encoding, newline="") as file:
+        file.write(first)
+        csv.writer(file, **{"lineterminator": "\n", **options}).writerows([names, *table])
+    read, scored = chain(root, tmp_path / "t.csv")
+    assert read.columns.tolist() == names
+    assert read.to_numpy().tolist() == table
+    assert len(scored) == ROWS
+
+
+def test_a_backslash_before_a_quote_is_no_escape_where_rows_come_out_without(root, tmp_path):
+    lines = ["dir,x,y", *(f'"C:\\d{i % 5}\\",{i},{i % 2}' for i in range(ROWS))]
+    (tmp_path / "t.csv").write_text("\n".join(lines), encoding="utf-8")
+    init(tmp_path / "t.csv")
+    assert typed(root)["dir"][3] == "C:\\d3\\"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "says"),
+    [
+        (
+            "Report of May\n\nx;odd;y\n" + "1;2;0\n" * 50,
+            [],
+            "the column names seem to stand in line 2, after 'Report of May'",
+        ),
+        (
+            "x::odd::y\n" + "1::2::0\n" * 50,
+            ["--delimiter", "::"],
+            ": give one character, or one of bar,",
+        ),
+        ("x,y\n" + "1,0\n" * 50, ["--decimal", "x"], "--decimal 'x': '.' or ','"),
+        ("x,y\n" + "1,0\n" * 50, ["--encoding", "utf-9"], "--encoding 'utf-9': Python knows no such encoding"),
+        ("x,y\n" + "1,0\n" * 50, ["--encoding", "hex"], "--encoding 'hex': Python knows no such encoding"),
+        ("x,y\n" + "ü,0\n" * 50, ["--encoding", "ascii"], "is not in the encoding"),
+        ("x,y\n" + "1,0\n" * 50, ["--delimiter", "tab"], "read with the delimiter '\\t'; --delimiter names another"),
+    ],
+)
+def test_what_cannot_be_read_says_why_and_what_to_do(root, tmp_path, text, options, says):
+    (tmp_path / "t.csv").write_text(text, encoding="cp1252" if "ascii" in options else "utf-8")
+    assert says in ml("init", tmp_path / "t.csv", "--target", "y", *options, code=2)
+    assert list(root.iterdir()) == []
+
+
+def test_what_is_said_by_hand_is_kept_for_every_command(root, tmp_path):
+    # By commas these are three columns as well.
+    lines = ["x,a y,z", *(f"{i},{i * 3 % 11} {i % 2},{i % 7}" for i in range(ROWS))]
+    (tmp_path / "t.csv").write_text("\n".join(lines), encoding="cp1252")
+    ml("init", tmp_path / "t.csv", "--target", "y,z", "--delimiter", "space", "--decimal", ",", "--encoding", "cp1252")
+    ml("validate", tmp_path / "t.csv")
+    assert typed(root)["x,a"].tolist() == [float(f"{i}.{i * 3 % 11}") for i in range(ROWS)]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words", "doubtful"),
+    [
+        ("cp1252", ["Orléans", "Nîmes", "Besançon", "Zürich", "Ærø"], False),
+        ("cp1252", ["5 €", "20 °C", "m²", "l’été", "«oui»", "¿Qué?"], False),
+        ("cp1251", ["Москва", "Казань", "Пермь"], True),
+        ("koi8-r", ["Москва", "Казань", "Пермь"], True),
+        ("cp1253", ["Αθήνα", "Πάτρα", "Λάρισα"], True),
+        ("cp1250", ["Łódź", "Kraków", "Wrocław", "Świdnica"], True),
+        ("shift_jis", ["東京", "大阪", "かな"], True),
+        ("gb18030", ["北京", "上海", "广州"], True),
+    ],
+)
+def test_a_code_page_is_read_as_it_was_meant_or_doubted(root, tmp_path, encoding, words, doubtful):
+    frame = frame_of(rows(lambda i: words[i % len(words)]))
+    frame.to_csv(tmp_path / "t.csv", index=False, encoding=encoding)
+    said = init(tmp_path / "t.csv")
+    assert typed(root)["odd"].tolist() == frame["odd"].tolist()
+    assert ("unsure: the file is not UTF-8" in said) is doubtful
+
+
+def test_a_last_byte_may_be_a_letter_with_a_mark(root, tmp_path):
+    lines = ["x,y", *(f"{i},{('thé', 'café')[i % 2]}" for i in range(ROWS))]
+    (tmp_path / "t.csv").write_bytes("\n".join(lines).encode("cp1252"))
+    init(tmp_path / "t.csv")
+    assert set(typed(root)["y"]) == {"thé", "café"}
+
+
+# ---- dates as people write them ------------------------------------------------------------------------------------
+
+DAYS = [date(1994, 3, 3) + timedelta(days=97 * i) for i in range(ROWS)]  # to January 2026
+DATES = {
+    "unpadded ISO": lambda d: f"{d.year}-{d.month}-{d.day}",
+    "unpadded, with slashes": lambda d: f"{d.year}/{d.month}/{d.day}",
+    "of Germany": lambda d: f"{d:%d.%m.%Y}",
+    "of Germany, unpadded": lambda d: f"{d.day}.{d.month}.{d.year}",
+    "of Germany, two digits": lambda d: f"{d:%d.%m.%y}",
+    "of America, two digits, unpadded": lambda d: f"{d.month}/{d.day}/{d:%y}",
+    "of Oracle": lambda d: f"{d:%d-%b-%y}".upper(),
+    "in words": lambda d: f"{d:%B} {d.day}, {d.year}",
+    "in words, day first": lambda d: f"{d.day} {d:%B} {d.year}",
+    "in eight digits": lambda d: f"{d:%Y%m%d}",
+}
+
+
+@pytest.mark.parametrize("name", DATES)
+@pytest.mark.parametrize("zero", [False, True], ids=["", "zeros"])
+def test_dates_as_people_write_them_are_read_by_every_door(root, tmp_path, name, zero):
+    write = DATES[name]
+    gap = "00.00.0000" if "Germany" in name else "00/00/0000" if "slashes" in name else "0000-00-00"
+    frame = frame_of(rows(lambda i: gap if zero and i % 9 == 0 else write(DAYS[i])), ["x", "date", "y"])
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    said = init(tmp_path / "t.csv")
+    assert not any(words in said for words in ("more than one format", "with a sign", "is none"))
+    found = typed(root)["date"]
+    expected = [None if zero and i % 9 == 0 else day for i, day in enumerate(DAYS)]
+    assert [None if pd.isna(t) else t.date() for t in found] == expected
+    prop = contracts.load(root / "contract.yaml").table.column("date")
+    assert prop.logicalType == "date"

@@ -110,7 +110,7 @@ def _looks_western(text: str) -> bool:
 
 def _is_strange(word: str) -> bool:
     letters = [c for c in word if c.isalpha()]
-    if len(letters) > 2 and sum(not c.isascii() for c in letters) > 0.6 * len(letters):
+    if len(letters) > 2 and sum(not c.isascii() for c in letters) > 0.8 * len(letters):
         return True
     for before, after in pairwise(word):
         if not after.isascii() and before.islower() and after.isupper():

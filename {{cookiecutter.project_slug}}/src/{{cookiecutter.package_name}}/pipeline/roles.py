@@ -92,6 +92,11 @@ def task_of(column: Column, values: pd.Series, given: str | None) -> tuple[Task,
         if classes <= NUMBERED_CLASSES:
             column.doubt = f"only {classes} different numbers: if they are classes, --task multiclass"
         return "regression", "as you said" if given else f"numbers, {classes:,} different ones"
+    if numeric and not whole:
+        raise InputError(
+            f"--target {name}: {classes} numbers such as {_plain(present.iloc[0])} are no classes; write classes "
+            "as words or whole numbers, or say --task regression"
+        )
     if classes > MOST_CLASSES:
         raise InputError(
             f"--target {name}: has {classes:,} classes in {len(present):,} rows; at most {MOST_CLASSES} can be learnt: "

@@ -26,10 +26,10 @@ SAMPLE_VALUES = 2000
 DELIMITERS = (",", ";", "\t", "|", " ")
 NAMED = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|", "bar": "|", "space": " ", "blank": " "}
 # Taken for "no value" only in a column whose other values are all numbers or dates.
-STAND_INS = {"not available", "no data", "k. a.", "n. a."} | set(
-    "? - -- . .. ... … * : – — − x nil n.a. n.a n.d. k.a. missing unknown nodata (null) \\n "
-    "inf -inf +inf infinity -infinity #div/0! #value! #ref! #num! #name? #null!".split()
-)
+SIGNS = set("?-.*:…–—−x") | {"--", "..", "...", "\\n"}
+WORDS = {"nil", "(null)", "n.a.", "n. a.", "n.a", "n.d.", "k.a.", "k. a.", "missing", "unknown", "nodata", "no data"}
+INFINITE = {sign + word for sign in ("", "-", "+") for word in ("inf", "infinity")}
+STAND_INS = SIGNS | WORDS | INFINITE | {f"#{error}" for error in ("div/0!", "value!", "ref!", "num!", "name?", "null!")}
 ZERO_DATE = re.compile(r"(0000[-/.]00?[-/.]00?|00?[-/.]00?[-/.](0000|00))([ T]00?:00(:00(\.0+)?)?)?Z?")
 
 
@@ -84,7 +84,9 @@ class Given:
         """Return it as Python names things, or say what is wrong with an option."""
         delimiter = NAMED.get(self.delimiter or "", self.delimiter)
         if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
-            raise InputError(f"--delimiter {self.delimiter!r}: one character, or one of {', '.join(sorted(NAMED))}")
+            raise InputError(
+                f"--delimiter {self.delimiter!r}: give one character, or one of {', '.join(sorted(NAMED)[1:])}"
+            )
         if self.decimal not in (None, ".", ","):
             raise InputError(f"--decimal {self.decimal!r}: '.' or ','")
         try:
@@ -138,7 +140,7 @@ def _with_delimiter(dialect: Dialect, sample: str, cut: bool) -> Dialect:
         guesses = [guess, replace(guess, escape=escape)] if escape else [guess]
         fits = [_fit(_rows(sample, g, cut)) for g in guesses]
         best = max(range(len(guesses)), key=lambda i: fits[i])
-        if fits[best][0]:
+        if fits[best][1] > 0.5 and fits[best][3] > 1:
             return guesses[best]
     candidates += [replace(c, escape="\\") for c in candidates if "\\" in sample]
     return max(candidates, key=lambda c: _fit(_rows(sample, c, cut)))
