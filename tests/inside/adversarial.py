@@ -403,7 +403,7 @@ def booleans_as_words(_: Path):
     return rows
 
 
-@table(odd="string", shows="numbers with a sign, such as '0.0%' (row 1): kept as text")
+@table(odd="string", shows="numbers with a sign or a unit, such as '0.0%' (row 1): kept as text")
 def percent_signs(_: Path):
     return with_column("odd", lambda i: f"{i / 3:.1f}%")
 
