@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime
 
-import numpy as np
 import pandas as pd
 
-from .odcs import century
+from .date_formats import date_format
+from .logical_types import arrow
 from .readings import Reading
 
 DATES = (
@@ -17,15 +17,22 @@ DATES = (
     *("dd/MMM/yyyy", "dd MMM yy", "MMM dd yyyy", "MMM dd, yyyy", "dd MMMM yyyy", "MMMM dd, yyyy", "MMMM dd yyyy"),
     *("dd. MMMM yyyy", "dd. MMM yyyy", "yyyyMMdd"),
 )
-TIMES = ("", " HH:mm", " HH:mm:ss", "'T'HH:mm", "'T'HH:mm:ss", " hh:mm a", " hh:mm:ss a", ", HH:mm:ss", ", hh:mm:ss a")
-CODES = {
-    **{"yyyy": "%Y", "yy": "%y", "MMMM": "%B", "MMM": "%b", "MM": "%m", "dd": "%d"},
-    **{"HH": "%H", "hh": "%I", "mm": "%M", "ss": "%S"},
-}
+TIMES = (
+    "",
+    " HH:mm:ss.SSSSSSSSS",
+    " HH:mm",
+    " HH:mm:ss",
+    "'T'HH:mm",
+    "'T'HH:mm:ss",
+    " hh:mm a",
+    " hh:mm:ss a",
+    ", HH:mm:ss",
+    ", hh:mm:ss a",
+)
 DATE_LIKE = re.compile(r"(?=.*\d)[\w]{1,9}[-/., ]{1,2}\w{1,9}[-/., ]{1,2}\d{1,4}(?!\d).*|(19|20)\d{6}")
 ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?")
 UNPADDED = re.compile(r"(?:^|\D)\d(?:\D|$)")
-PAST = re.compile(r"birth|born|dob|bday|died|death|geb|naiss|nacim|nasc|nasc|founded|built|since", re.IGNORECASE)
+PAST = re.compile(r"birth|born|dob|bday|died|death|geb|naiss|nacim|nasc|founded|built|since", re.IGNORECASE)
 FUTURE = 50  # years that a date may lie ahead where that keeps the column's dates together
 
 
@@ -35,7 +42,7 @@ def as_times(name: str, plain: pd.Series, sample: pd.Series) -> Reading:
     if not all(DATE_LIKE.fullmatch(value) for value in spread):
         return Reading()
     if all(ISO.fullmatch(value) for value in spread):
-        times = pd.to_datetime(plain, format="ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
+        times = _parse(plain, None)
         if (times.notna() == plain.notna()).all():
             clock = bool(spread.str.len().gt(10).any())
             zones = clock and spread.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", regex=True).any()
@@ -57,13 +64,13 @@ def as_times(name: str, plain: pd.Series, sample: pd.Series) -> Reading:
         written = re.sub(r"(?<!M)MM(?!M)", "M", chosen).replace("dd", "d").replace("HH", "H").replace("hh", "h")
     kind = "date" if chosen in DATES else "timestamp"
     found = Reading(kind, _parse(plain, chosen), f"dates written {written}", doubt, {"format": written})
-    return _with_century(name, found) if "yyyy" not in chosen else found
+    return _with_century(name, plain, found) if "yyyy" not in chosen else found
 
 
 def _odd_one(plain: pd.Series, sample: pd.Series, patterns: list[str]) -> str:
     """Say why text with dates in it is none: one value that is no date, or several ways of writing."""
     candidates = {p: _parse(sample, p).notna() for p in patterns}
-    candidates["ISO"] = pd.to_datetime(sample, format="ISO8601", errors="coerce", utc=True).notna()
+    candidates["ISO"] = _parse(sample, None).notna()
     known = pd.concat(candidates, axis=1)
     none = sample[~known.any(axis=1)]
     if len(none):
@@ -72,50 +79,35 @@ def _odd_one(plain: pd.Series, sample: pd.Series, patterns: list[str]) -> str:
     return "dates in more than one format: kept as text; write them as 2026-01-31"
 
 
-def _code(pattern: str) -> str:
-    code = re.sub("yyyy|yy|MMMM|MMM|MM|dd|HH|hh|mm|ss", lambda m: CODES[m[0]], pattern).replace("'T'", "T")
-    return code.replace(" a", " %p")
-
-
 def _reads(value: str, pattern: str) -> bool:
     try:
-        datetime.strptime(value, _code(pattern)).replace(tzinfo=UTC)
-    except ValueError:
+        date_format(pattern).parse(value)
+    except (ValueError, OverflowError):
         return False
     return True
 
 
-def _parse(values: pd.Series, pattern: str) -> pd.Series:
-    return pd.to_datetime(values.str.strip(), format=_code(pattern), errors="coerce")
+def _parse(values: pd.Series, pattern: str | None, latest: int | None = None) -> pd.Series:
+    """Read dates as the contract's readers will."""
+    found = date_format(pattern, latest).parse_all(arrow(values.astype("str").str.strip()))
+    return pd.Series(found, index=values.index)
 
 
-def _with_century(name: str, found: Reading) -> Reading:
+def _with_century(name: str, plain: pd.Series, found: Reading) -> Reading:
     """Add the century of two-digit years: no birth lies in the future, other dates as close together as can be."""
-    assert found.data is not None
-    today = datetime.now(tz=UTC).date()
-    latest = latest_year(found.data.dropna(), today, only_past=bool(PAST.search(name)))
-    found.data = _in_century(found.data, latest)
-    found.custom = {"latestYear": latest}
-    years = found.data.dt.year
-    first, last = int(years.min()), int(years.max())
+    pattern, today = found.options["format"], datetime.now(tz=UTC).date()
+    latest = latest_year(plain.dropna(), pattern, today, only_past=bool(PAST.search(name)))
+    times = _parse(plain, pattern, latest)
+    found.data, found.custom = times, {"latestYear": latest}
+    first, last = int(times.dt.year.min()), int(times.dt.year.max())
     if not found.doubt and not today.year - 30 <= first <= last <= today.year:
         found.doubt = f"years of two digits were read as {first} to {last}; change 'latestYear' if that is wrong"
     return found
 
 
-def latest_year(times: pd.Series, today: date, *, only_past: bool) -> int:
+def latest_year(dates: pd.Series, pattern: str, today: date, *, only_past: bool) -> int:
     """Choose the hundred years that two digits stand for, by their last year."""
-    past = _in_century(times, today.year)
+    past, ahead = (_parse(dates, pattern, today.year + years) for years in (0, FUTURE))
     if only_past:
         return today.year - int(past.max().date() > today)
-    ahead = _in_century(times, today.year + FUTURE)
     return today.year if past.max() - past.min() <= ahead.max() - ahead.min() else today.year + FUTURE
-
-
-def _in_century(times: pd.Series, latest: int) -> pd.Series:
-    """Move dates by whole centuries; 29 February of a year that has none becomes 1 March."""
-    stamps = times.to_numpy().astype("datetime64[us]")
-    months = stamps.astype("datetime64[M]")
-    years = times.dt.year.to_numpy(dtype="float64", na_value=np.nan)
-    shift = np.nan_to_num(century(years, latest) - years).astype("int64")
-    return pd.Series((months + 12 * shift) + (stamps - months), index=times.index)
