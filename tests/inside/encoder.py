@@ -40,7 +40,9 @@ settings.register_profile("encoder", max_examples=60, deadline=None, suppress_he
 settings.load_profile("encoder")
 
 ROWS = 400
-STAND_INS = sorted({*SKRUB, *PANDAS, *logical_types.MISSING, *sniff.STAND_INS, "nil", "NaT", "NONE", "Null", "na"} - {""})
+STAND_INS = sorted(
+    {*SKRUB, *PANDAS, *logical_types.MISSING, *sniff.STAND_INS, "nil", "NaT", "NONE", "Null", "na"} - {""}
+)
 LOOK_LIKE = {
     "codes": ["0123", "123", "00123", "0077", "77", "077"],
     "long": ["1234567890123456783", "1234567890123456784", "9007199254740992", "9007199254740993"],

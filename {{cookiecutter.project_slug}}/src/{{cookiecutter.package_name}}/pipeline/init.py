@@ -250,7 +250,7 @@ def _hints(found: list[Column], roles: dict[str, str], values: pd.DataFrame) -> 
         hints.append(
             "no column names the rows, so a row is known by its content; --id COLUMN keeps changed rows the same"
         )
-        equal = int(values.duplicated(keep=False).sum())
+        equal = int(values[[c.name for c in found if c.type]].duplicated(keep=False).sum())  # not lists
         if "group" not in roles and equal >= MANY_EQUAL * rows:
             hints.append(f"{equal:,} rows equal another one: the same thing twice? then name an id or a --group")
     dates = [c.name for c in free if c.type in ("date", "timestamp")]
