@@ -303,6 +303,40 @@ def test_held_out_rows_without_a_group_are_one_group(tmp_path):
     assert with_gaps["metrics"]["brier"]["noise"]["rows"] > 0
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_rows_without_an_id_are_paired_by_the_columns_that_both_have(tmp_path, named):
+    z, y = customers(2000)
+    frame = pd.DataFrame({"a": z.round(1), "b": np.arange(2000) % 3})  # many equal rows
+    runs_ = [a_run(tmp_path / side, logistic(z.round(1)), y) for side in ("old", "new", "worse")]
+    rng = np.random.default_rng(0)
+    for number, run in enumerate(runs_):
+        own = frame if number == 0 else frame.assign(c=1).rename(columns={"b": "renamed"})
+        order = np.arange(2000) if number == 0 else rng.permutation(2000)[:1500]
+        names = [f"{number}-{i}" for i in range(len(order))]
+        p = logistic(z.round(1)) if number < 2 else logistic(-z.round(1))
+        parts = [
+            pd.DataFrame({"row": names, "part": part, "seed": 7, "target": y[order], "prediction": p[order]})
+            for part in ("holdout", "holdout-fold-1", "holdout-fold-2")
+        ]
+        pd.concat(parts).to_parquet(run.path / "predictions.parquet")
+        own.iloc[order].assign(row=names).to_parquet(run.path / "holdout.parquet")
+        if not named:
+            contract = yaml.safe_load((run.path / "contract.yaml").read_text())
+            for prop in contract["schema"][-1]["properties"]:
+                custom = prop.get("customProperties", [])
+                prop["customProperties"] = [c for c in custom if c.get("value") != "id"]
+            (run.path / "contract.yaml").write_text(yaml.safe_dump(contract))
+    old, new, worse = (runs.Run(run.path) for run in runs_)
+    found = compare.compare(old, new)
+    if named:
+        assert (found["verdict"], found["rows"]["compared"]) == ("not-comparable", 0)
+        return
+    assert found["verdict"] == "same"
+    assert 1200 < found["rows"]["compared"] <= 1500  # by a and the target; each row once
+    assert "paired by the columns that both have" in found["notes"][0]
+    assert compare.compare(old, worse)["verdict"] == "worse"
+
+
 def test_what_cannot_be_compared_says_why(tmp_path):
     z, y = customers(100)
     old, new = a_run(tmp_path / "a", logistic(z), y), a_run(tmp_path / "b", logistic(z), y)

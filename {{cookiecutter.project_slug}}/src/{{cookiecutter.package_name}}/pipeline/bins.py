@@ -29,7 +29,7 @@ def choose(values: pd.Series, prop: Property) -> list[Any]:
 
 
 def binning(bins: list[Any], prop: Property) -> tuple[Callable[[Any], int], list[str]]:
-    """Return where a request's value belongs, and the labels: missing, then categories or upper edges, then the rest."""
+    """Return where a request's value belongs, and the labels: missing, categories or upper edges, the rest."""
     if _is_category(prop):
         names = [str(category) for category in bins]
         place = {_typed(category, prop): i for i, category in enumerate(bins, start=1)} | {None: 0}

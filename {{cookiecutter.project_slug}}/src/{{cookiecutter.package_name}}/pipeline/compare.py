@@ -10,7 +10,7 @@ import pandas as pd
 
 from . import contract as contracts
 from . import inference, metrics, params, slices
-from .identity import group_codes
+from .identity import GAP, group_codes, same_rows
 from .inference import Difference, Side
 from .metrics import Metric
 from .runs import Run
@@ -50,22 +50,22 @@ def compare(baseline: Run, candidate: Run) -> dict[str, Any]:
     if why:
         return undecided(candidate, why)
     left, right = _holdout(baseline), _holdout(candidate)
-    shared = left.index.intersection(right.index).sort_values()
-    same_target = (left.loc[shared, "target"] == right.loc[shared, "target"]).to_numpy()
-    rows = shared[same_target]
+    theirs, shared, notes = _pairs(baseline, candidate, left, right)
+    same_target = left.loc[theirs, "target"].to_numpy() == right.loc[shared, "target"].to_numpy()
+    theirs, rows = theirs[same_target], shared[same_target]
     rows_note = {
         "compared": len(rows),
         "only_baseline": len(left) - len(shared),
         "only_candidate": len(right) - len(shared),
         "target_changed": int((~same_target).sum()),
     }
-    if len(rows) < 2 or left.loc[rows, "target"].nunique() < 2:
+    if len(rows) < 2 or right.loc[rows, "target"].nunique() < 2:
         why = f"the two runs share {len(rows)} holdout rows with the same target; a comparison needs more"
         named = contracts.load(candidate.path / "contract.yaml").table.id
         unnamed = ". Rows are known by their content, since no column has the role id" if named is None else ""
         return undecided(candidate, why + unnamed, rows_note)
 
-    y, old, new = _target(candidate, right.loc[rows]), _side(baseline, rows), _side(candidate, rows)
+    y, old, new = _target(candidate, right.loc[rows]), _side(baseline, theirs), _side(candidate, rows)
     costs_changed = params.load(baseline.path / "params.yaml").costs != chosen.costs
     thresholds = [run.metrics["threshold"] for run in (baseline, candidate)]
     draws = [run.metrics.get("threshold_draws", []) for run in (baseline, candidate)]
@@ -87,6 +87,7 @@ def compare(baseline: Run, candidate: Run) -> dict[str, Any]:
         "reason": reason,
         "metrics": found,
         "rows": rows_note,
+        "notes": notes,
         "seeds": {"baseline": len(old.seeds), "candidate": len(new.seeds)},
         "thresholds": dict(zip(("baseline", "candidate"), thresholds, strict=True)),
         "costs_changed": costs_changed,
@@ -194,6 +195,26 @@ def _not_comparable(baseline: Run, candidate: Run) -> str | None:
 def _holdout(run: Run) -> pd.DataFrame:
     frame = run.predictions
     return frame[(frame["part"] == "holdout") & (frame["seed"] == run.manifest["seeds"][0])].set_index("row")
+
+
+def _pairs(
+    baseline: Run, candidate: Run, left: pd.DataFrame, right: pd.DataFrame
+) -> tuple[pd.Index, pd.Index, list[str]]:
+    """Return the names of the same held-out rows in both runs, in one order, and what a reviewer has to know of it.
+
+    A column that came, went or was renamed gives each row without an id another name. Such rows are paired by the
+    columns that both runs have.
+    """
+    shared = left.index.intersection(right.index).sort_values()
+    named = any(contracts.load(run.path / "contract.yaml").table.id for run in (baseline, candidate))
+    columns = [set(run.holdout.columns) for run in (baseline, candidate)]
+    if named or (columns[0] == columns[1] and baseline.schema == candidate.schema):
+        return shared, shared, []
+    sides = ((baseline, left), (candidate, right))
+    tables = [run.holdout.set_index("row").loc[side.index].assign(**{GAP: side["target"]}) for run, side in sides]
+    theirs, ours = same_rows(*tables)
+    note = "Rows without an id have other names where columns changed: paired by the columns that both have"
+    return theirs, ours, [f"{note}; few are held out on both sides. Name a column with the role id."]
 
 
 def _target(run: Run, holdout: pd.DataFrame) -> np.ndarray:

@@ -25,9 +25,22 @@ def row_ids(table: pd.DataFrame, obj: SchemaObject) -> pd.Series:
     """Return a text that names each row: its id, or a hash of its content with the number among equal rows."""
     if obj.id:
         return names(table[obj.id]).rename("row")
-    hashed = content(table, obj)
-    found = [f"{value:016x}-{number}" for value, number in zip(hashed, repeats(hashed), strict=True)]
-    return pd.Series(found, dtype="str", index=table.index, name="row")
+    return pd.Series(_numbered(content(table, obj)), dtype="str", index=table.index, name="row")
+
+
+def same_rows(old: pd.DataFrame, new: pd.DataFrame) -> tuple[pd.Index, pd.Index]:
+    """Pair the rows of two tables by the columns that both have, in an order of their own; each row once.
+
+    Among rows that are equal there, any may stand for any.
+    """
+    common = [name for name in new.columns if name in old.columns]
+    left, right = (pd.Series(table.index, index=_numbered(content(table[common]))) for table in (old, new))
+    shared = left.index.intersection(right.index).sort_values()
+    return pd.Index(left.loc[shared]), pd.Index(right.loc[shared])
+
+
+def _numbered(hashed: np.ndarray) -> list[str]:
+    return [f"{value:016x}-{number}" for value, number in zip(hashed, repeats(hashed), strict=True)]
 
 
 def names(values: pd.Series) -> pd.Series:

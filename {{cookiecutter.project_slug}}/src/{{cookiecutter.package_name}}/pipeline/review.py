@@ -106,7 +106,7 @@ def write(baseline: Run, candidate: Run, out: Path, root: Path, notes: Sequence[
         notes = [*notes, f"What changed beside the numbers cannot be told: {_told(error)}."]
     if baseline.schema != candidate.schema:
         notes = [*notes, "Main's run was written by another version of the pipeline."]
-    found["notes"] = list(notes)
+    found["notes"] = [*found.get("notes", []), *notes]
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "comparison.json", found)
     try:
