@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import os
 import shutil
 import signal
@@ -71,18 +73,13 @@ def here(begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def ml(*command: str) -> tuple[int, str]:
     """Run a command in this process; return its exit status and what it wrote to standard error."""
-    done = subprocess.CompletedProcess(command, 0)
-    with pytest.MonkeyPatch.context() as patch:
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
         patch.setattr(sys, "argv", ["ml", *command])
-        said: list[str] = []
-        patch.setattr(cli.typer, "echo", lambda text="", err=False, **_: said.append(str(text)) if err else None)
-        patch.setattr(outputs, "warn", lambda text: said.append(f"warning: {text}"))
         patch.setattr(signals, "install", lambda: None)  # the signals of this process are pytest's
-        patch.setattr("webbrowser.open", lambda _: None)
         with pytest.raises(SystemExit) as end:
             cli.main()
-        done.returncode = end.value.code or 0
-    return done.returncode, "\n".join(said)
+    return int(end.value.code or 0), said.getvalue().rstrip("\n")
 
 
 def names(folder: Path) -> list[str]:

@@ -21,8 +21,10 @@ class _Stream(io.FileIO):
     def write(self, data: object) -> int:
         try:
             return super().write(data)  # type: ignore[arg-type]
-        except BrokenPipeError:
-            return len(data)  # type: ignore[arg-type]
+        except OSError as error:
+            if isinstance(error, BrokenPipeError) or self.fileno() == 2:
+                return len(data)  # type: ignore[arg-type]
+            raise
 
 
 class HarmlessStream:
@@ -100,5 +102,8 @@ def append_summary(text: str) -> None:
     """Append rendered Markdown to the job summary, where there is one."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if path:
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(f"{text}\n")
+        try:
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.write(f"{text}\n")
+        except OSError as error:  # what was done is done all the same
+            show(f"warning: the job summary cannot be written ({error.strerror})", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import traceback
 from collections.abc import Iterable
@@ -65,10 +66,44 @@ def explain(error: Exception, where: str, known: Iterable[str] = ()) -> InputErr
     return InputError(f"{where}: {key}: {first['msg'].removeprefix('Value error, ')}{shown[:80]}{more}")
 
 
+# What the system says of files and memory, in words that say what to do.
+FAULTS = (
+    (PermissionError, "may not be read or written", "change its permissions, or choose another place"),
+    (IsADirectoryError, "is a folder, where a file is expected", "name a file"),
+    (NotADirectoryError, "is a file, where a folder is expected", "name a folder"),
+    (FileExistsError, "is there already", "move it away"),
+    (FileNotFoundError, "no such file or folder", "check its name"),
+)
+ROOM = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+MEMORY = (
+    "the memory of this machine is too little: take a sample of the rows, leave out columns, or use a larger machine"
+)
+
+
+def fault(error: BaseException) -> str | None:
+    """Return one line for what the machine cannot do; None for any other error."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return MEMORY
+    if not isinstance(error, OSError) or error.errno is None:
+        return None
+    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+    said = error.strerror or str(error)
+    if error.errno in ROOM:
+        return f"{where}{said}; make room on that disk, or set TMPDIR to a folder on another one"
+    kinds = ((words, remedy) for kind, words, remedy in FAULTS if where and isinstance(error, kind))
+    words, remedy = next(kinds, (said, ""))
+    return f"{where}{words}{'; ' * bool(remedy)}{remedy}"
+
+
 def unexpected(error: Exception) -> str:
-    """One line that points at the last place in the project's own code; the whole traceback with ML_TRACEBACK=1."""
+    """One line: what the machine cannot do, or what happened at the last place in the project's own code.
+
+    The whole traceback is shown with ML_TRACEBACK=1.
+    """
     if os.environ.get("ML_TRACEBACK"):
         traceback.print_exception(error)
+    if said := fault(error):
+        return said
     package = Path(__file__).parents[1]
     frames = [f for f in traceback.extract_tb(error.__traceback__) if package in Path(f.filename).parents]
     own = [f for f in frames if Path(f.filename).parent == package] or frames

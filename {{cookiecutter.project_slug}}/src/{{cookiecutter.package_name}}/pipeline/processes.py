@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from .errors import MEMORY
+
 GRACE = 8.0  # seconds for a command to clean up in, once it is asked to stop
 SUPERVISOR = [sys.executable, "-I", "-S", str(Path(__file__).with_name("supervise.py"))]
 
@@ -73,7 +75,15 @@ def run(
     errors = subprocess.STDOUT if together else subprocess.PIPE
     with started(command, folder, environment, stdout=subprocess.PIPE, stderr=errors) as process:
         out, err = process.communicate()
-    return subprocess.CompletedProcess(command, process.returncode, out, err or "")
+    code = process.returncode
+    return subprocess.CompletedProcess(
+        command, code, out + (killed(code) if together else ""), (err or "") + killed(code)
+    )
+
+
+def killed(code: int) -> str:
+    """What is to be said of a program that a signal ended, which says nothing itself."""
+    return f"it was killed: {MEMORY}\n" if code in (137, -9) else ""
 
 
 def end_with_parent() -> None:

@@ -70,6 +70,7 @@ def review(root: Path, base: str, out: Path, cached: Path | None = None) -> int:
         from . import compare, report  # noqa: F401
 
         log, code = training.communicate()[0], training.returncode
+    log += processes.killed(code)
     if code:
         # It checks the data itself. Where that is what failed, `ml validate` says no more than that.
         checked, said = run_step([*here, "validate"], root)
