@@ -417,7 +417,7 @@ def test_a_websocket_request_leaves_no_query_in_the_log(server: Server) -> None:
 
 
 def test_requests_that_cost_more_than_they_should_are_cut_short(served: Project) -> None:
-    passes_inside(served, "requests.py")
+    passes_inside(served, "request_bodies.py")
 
 
 def test_clients_that_never_finish_are_hung_up_on(served: Project) -> None:
