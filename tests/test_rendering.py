@@ -89,6 +89,8 @@ NAMED = {
     "lines": "a\nb\r\nc\n\n# d\n\n```\ne",
     "a fence within lines": "x\n```\ny",
     "other line ends": "a\x0bb\x0cc\x1cd\x85e\u2028f\u2029g",
+    "a cut at a blank": "x" * 80 + " y" * 2000,
+    "another cut at a blank": "x" * 79 + " y",
     "a hard break": "a  \nb\\\nc",
     # Mermaid
     "clicks": 'click A href "https://evil.example"',

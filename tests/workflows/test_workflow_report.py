@@ -376,7 +376,7 @@ def test_there_is_one_comment_in_a_long_discussion(hub: GitHub, pull: Pull) -> N
     for text in ("first", "second", "third"):
         assert hub.on_completed(finished(hub, pull, title=text)).conclusion == "success"
         hub.commit("change", nothing)
-        assert hub.comment(pull.number).startswith(text)
+        assert hub.comment(pull.number).startswith(f"## {text}")
     assert len(hub.comments(pull.number)) == 131
 
 

@@ -67,7 +67,8 @@ def _json(content: dict[str, Any]) -> str:
 
 def _cut(text: str, limit: int) -> str:
     """One character more than is shown, so that whoever shows it sees that there was more."""
-    return _encodable(flat(text)[: limit + 1])[: limit + 1]
+    short = _encodable(flat(text)[: limit + 1])
+    return short if len(short) <= limit else f"{short[:limit]}…"
 
 
 def _encodable(text: str) -> str:
