@@ -76,6 +76,30 @@ def test_actions_are_pinned_and_get_inputs_that_they_have(name: str) -> None:
                 assert not missing, action
 
 
+PINS = json.loads((ACTIONS / "pins.json").read_text(encoding="utf-8"))
+RUNTIMES = {"node24", "composite"}
+# Declares a runtime that the runners no longer have, and no release of it is newer: its failing must cost nothing.
+OUTDATED = {"iterative/setup-cml"}
+
+
+@pytest.mark.parametrize("folder", [PROJECT, TEMPLATE], ids=["project", "repository"])
+def test_every_action_is_one_of_the_verified_pins_and_starts_on_todays_runners(folder: Path) -> None:
+    for file in sorted((folder / ".github/workflows").glob("*.yml")):
+        found = re.findall(r"uses: ([\w-]+/[\w-]+)[\w/-]*@(\w+) # (\S+)", file.read_text(encoding="utf-8"))
+        assert len(found) == file.read_text(encoding="utf-8").count("uses: "), file.name
+        for action, commit, version in found:
+            assert (PINS[action]["commit"], PINS[action]["version"]) == (commit, version), f"{file.name}: {action}"
+            assert PINS[action]["runtime"] in RUNTIMES or action in OUTDATED, f"{file.name}: {action}"
+    assert all(PINS[action]["runtime"] not in RUNTIMES for action in OUTDATED), "no exception that is not needed"
+
+
+def test_what_may_not_start_any_more_stops_nothing() -> None:
+    for name, job in JOBS:
+        for step in workflow(PROJECT, name)["jobs"][job]["steps"]:
+            if step.get("uses", "").partition("@")[0] in OUTDATED:
+                assert step["continue-on-error"] is True, f"{name}/{job}: see test_without_cml_the_same_comment…"
+
+
 @pytest.mark.parametrize(("name", "job"), JOBS)
 def test_only_main_fills_caches(name: str, job: str) -> None:
     """A pull request can poison nothing that main, or a release, reads."""
