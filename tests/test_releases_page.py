@@ -144,6 +144,7 @@ def test_the_workflow_publishes_releases_and_what_monitor_found(hub: GitHub, his
     text = (hub.state / "pages/index.html").read_text(encoding="utf-8")
     assert all(tag in text for tag in TAGS)
     assert "Data since training: drift" in text
+    assert "monitor last looked at new data" in text
 
 
 STRANGERS = {

@@ -61,6 +61,8 @@ def test_a_worse_model_is_found_with_the_cached_baseline(reviewing: GitHub) -> N
     assert "| ROC AUC ↑ |" in comment
     assert [event["hit"] for event in reviewing.events("cache")] == [True]
     assert reviewing.events("check")[-1]["conclusion"] == "failure"
+    sizes = {event["name"]: event["size"] for event in reviewing.events("upload")}
+    assert sizes["review"] <= 1_000_000 and sizes["review-files"] <= 5_000_000
     kept = reviewing.artifact(run, "review-files").namelist()
     assert {"report.md", "comparison.json", "candidate/metrics.json", "baseline/metrics.json"} <= set(kept)
     assert "explore.html" not in kept
@@ -176,6 +178,39 @@ def test_a_merge_queues_commit_is_reviewed_against_the_queues_base(reviewing: Gi
     assert (check["conclusion"], check["sha"]) == ("failure", run.event["merge_group"]["head_sha"])
     assert check["body"].startswith("## Model review: worse")
     assert reviewing.comments(pull.number) == []
+
+
+QUOTA = "Failed to CreateArtifact: Artifact storage quota has been hit."
+
+
+def test_a_full_storage_costs_the_plots_and_not_the_review(reviewing: GitHub) -> None:
+    (reviewing.state / "no-room-for").write_text("review-files")
+    run = reviewing.on_pull_request("model", change(reviewing, nothing_of_substance))
+    assert run.conclusion == "success", run.log
+    assert QUOTA in run.log
+    assert reviewing.on_completed(run).conclusion == "success"
+    assert reviewing.comment(1).startswith("## Model review: same")
+
+
+def test_a_review_that_cannot_be_handed_over_says_what_to_do(reviewing: GitHub) -> None:
+    reviewing.plan = "private-user-free"
+    (reviewing.state / "no-room-for").write_text("review review-files")
+    run = reviewing.on_pull_request("model", change(reviewing, write("docs/more.md", "More.\n")))
+    assert run.conclusion == "failure"
+    assert QUOTA in run.log and "delete artifacts (Actions → a run → Artifacts)" in run.log
+    assert "Only documentation changed" in run.summary
+    reviewing.on_completed(run)
+    assert "where there was no room for artifacts, its summary holds the review" in reviewing.comment(1)
+
+
+def test_on_an_enterprise_server_the_first_run_says_so_in_one_sentence(hub: GitHub, fakes: Path) -> None:
+    hub.plan, hub.server = "private-organisation-enterprise-server", "https://github.example.org"
+    pull = change(hub, nothing_of_substance)
+    runs = [hub.on_push("ci", fakes=fakes), hub.on_pull_request("model", pull), hub.on_push("release", fakes=fakes)]
+    for run in runs:
+        assert run.conclusion == "failure"
+        assert run.log.count("GitHub Enterprise Server is not supported: it has neither the artifacts nor the att") == 1
+    assert (hub.tags(), hub.releases()) == ({}, [])
 
 
 def test_before_there_is_a_contract_there_is_nothing_to_review(hub: GitHub) -> None:

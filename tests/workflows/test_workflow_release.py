@@ -102,6 +102,14 @@ def test_whatever_fails_nothing_is_pushed(hub: GitHub, release: Release, what: s
     assert len(hub.releases()) == 1
 
 
+def test_a_release_says_when_the_data_was_last_looked_at(hub: GitHub, release: Release) -> None:
+    looked = {"id": 1, "workflow": "monitor", "conclusion": "success", "created_at": "2020-01-06T05:17:00Z"}
+    (hub.state / "runs.json").write_text(json.dumps([looked]))
+    outcome = release()
+    for text in (hub.releases()[0]["body"], outcome.summary):
+        assert "🔴 **`monitor` last looked at new data" in text
+
+
 def test_a_severe_vulnerability_stops_a_release(hub: GitHub, release: Release) -> None:
     (hub.state / "vulnerabilities").write_text("low critical")
     assert release().conclusion == "failure"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import plans
 import storage
-from state import api, record
+from state import STANDIN, api, record
 
 REPOSITORY, RUN = os.environ["GITHUB_REPOSITORY"], os.environ["GITHUB_RUN_ID"]
 LISTING = api(f"repos/{REPOSITORY}/actions/runs/{RUN}/artifacts")
@@ -20,10 +20,16 @@ def listed() -> list[dict]:
     return json.loads(LISTING.read_text())["artifacts"] if LISTING.exists() else []
 
 
+def refused_names() -> list[str]:
+    """Artifacts for which there is no room, where a test names them."""
+    file = STANDIN / "no-room-for"
+    return file.read_text().split() if file.exists() else []
+
+
 def upload() -> None:
     """Store the named files relative to their common folder, as the real action does."""
     plans.refuse("actions")
-    if storage.is_over():
+    if storage.is_over() or NAME in refused_names():
         plans.refuse_always("artifact storage")
     artifacts = listed()
     if any(artifact["name"] == NAME for artifact in artifacts):

@@ -138,7 +138,10 @@ def download(run: Run) -> bytes:
     listing = get(f"repos/{run.repository}/actions/runs/{run.id}/artifacts?name=review&per_page=100")
     found = [a for a in listing["artifacts"] if a["name"] == "review" and not a["expired"]]
     if not found:
-        raise Refused(f"the run left none (it ended with: {run.conclusion})")
+        raise Refused(
+            f"the run left none (it ended with: {run.conclusion}); where there was no room for artifacts, its summary "
+            "holds the review, and its log says what to do"
+        )
     artifact = max(found, key=lambda a: a["id"])
     if artifact["size_in_bytes"] > MAX_ARCHIVE:
         raise Refused(f"its artifact is larger than {MAX_ARCHIVE:,} bytes")

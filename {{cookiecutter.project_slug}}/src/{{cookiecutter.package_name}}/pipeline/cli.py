@@ -243,6 +243,7 @@ def audit(
 def releases(
     folder: Annotated[Path, typer.Argument(help="The runs of all releases, each in a folder of its name.")],
     drift: Annotated[Path | None, typer.Option(help="What 'ml drift' found last: its drift.json.")] = None,
+    note: Annotated[str, typer.Option(help="A sentence to stand above the rest.")] = "",
     out: Annotated[Path, typer.Option(help="The page.")] = Path("site/index.html"),
 ) -> None:
     """Write a page that shows all releases."""
@@ -252,7 +253,7 @@ def releases(
     from .releases import page
 
     with atomic_file(out, is_page) as work:
-        work.write_text(html.render(page(folder, drift)), encoding="utf-8")
+        work.write_text(html.render(page(folder, drift, note)), encoding="utf-8")
     show(f"page: {out}")
 
 

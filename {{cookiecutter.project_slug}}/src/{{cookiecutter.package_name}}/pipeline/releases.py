@@ -16,13 +16,14 @@ from .runs import Run, read_json
 CARDS = 10  # older ones stay with their GitHub releases
 
 
-def page(folder: Path, drift: Path | None = None) -> Report:
+def page(folder: Path, drift: Path | None = None, note: str = "") -> Report:
     """Lay out the page.
 
     Parameters
     ----------
     folder : one run a release, each in a folder with the release's name
     drift : the ``drift.json`` that ``ml drift`` wrote last
+    note : a sentence that stands above the rest; backticks and asterisks are left out
 
     Raises
     ------
@@ -38,7 +39,8 @@ def page(folder: Path, drift: Path | None = None) -> Report:
     contract, chosen = contracts.load(latest.path / "contract.yaml"), params.load(latest.path / "params.yaml")
     labels = metrics.labels(latest.metrics["task"])
     shown = {name: labels[name] for name in latest.metrics["holdout"] if name in chosen.gates or name == "cost"}
-    blocks: list[Block] = [Text(f"The latest of {len(runs)} is {tag}."), _table(newest_first, shown)]
+    noted = [Text(note.translate({ord("`"): None, ord("*"): None}))] if note else []
+    blocks: list[Block] = [*noted, Text(f"The latest of {len(runs)} is {tag}."), _table(newest_first, shown)]
     if len(runs) > 1:
         blocks.append(Section("Over time", [_chart(newest_first[::-1], *metric) for metric in shown.items()]))
     if drift is not None:
