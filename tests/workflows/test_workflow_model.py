@@ -199,7 +199,8 @@ def test_a_review_that_cannot_be_handed_over_says_what_to_do(reviewing: GitHub) 
     assert run.conclusion == "failure"
     assert QUOTA in run.log and "delete artifacts (Actions → a run → Artifacts)" in run.log
     assert "Only documentation changed" in run.summary
-    reviewing.on_completed(run)
+    report = reviewing.on_completed(run)
+    assert "nothing to post" not in report.log, report.log
     assert "where there was no room for artifacts, its summary holds the review" in reviewing.comment(1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import re
@@ -185,6 +186,13 @@ def test_a_branch_with_a_hostile_name_is_text(hub: GitHub) -> None:
     hub.commit("change", write("src/new.py", "x = 1\n"))
     hub.on_completed(finished(hub, hub.open("change", base=name)))
     assert "> This is a comparison with `??everyone???evil??b?`, which" in hub.comment(1)
+
+
+def test_monitoring_that_has_stopped_stands_in_the_review(hub: GitHub, pull: Pull) -> None:
+    looked = {"id": 1, "workflow": "monitor", "conclusion": "success", "created_at": "2020-01-06T05:17:00Z"}
+    (hub.state / "runs.json").write_text(json.dumps([looked]))
+    hub.on_completed(finished(hub, pull))
+    assert "🔴 **`monitor` last looked at new data" in hub.comment(1)
 
 
 # In a merge queue -----------------------------------------------------------------------------------------------------

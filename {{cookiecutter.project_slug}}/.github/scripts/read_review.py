@@ -16,11 +16,13 @@ import subprocess
 import sys
 import traceback
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import base
+import last_look
 from artifact import MAX_ARCHIVE, Refused, has, open_archive, read
 from machinery import load
 from under_review import can_change_the_review
@@ -240,7 +242,9 @@ def warning(run: Run, pull: dict[str, Any]) -> str:
 
 def footer(run: Run) -> str:
     """Where to find the rest; the one link of a comment."""
-    return f"\n\n<sub>Plots, the whole report and the log: [artifacts of this run]({run.url})</sub>\n"
+    looked = last_look.line(datetime.now(UTC))
+    said = f"\n\n{looked}" if looked else ""
+    return f"{said}\n\n<sub>Plots, the whole report and the log: [artifacts of this run]({run.url})</sub>\n"
 
 
 def get(path: str) -> Any:
