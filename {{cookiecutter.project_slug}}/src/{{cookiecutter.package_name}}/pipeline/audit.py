@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from . import attestation, params, provenance
+from . import attestation, params
 from .blocks import money
 from .errors import InputError
 from .provenance import Manifest, Release
@@ -55,8 +55,8 @@ def audit(target: str, root: Path, statement: Path | None = None) -> tuple[dict[
         run = next((place for place in places if (place / "manifest.json").is_file()), None)
         if run is None:
             raise InputError(f"{target}: no manifest.json in it; name a run, a bento's folder, or an image")
-        manifest = provenance.read(run / "manifest.json", Manifest)
-        released = provenance.read(run / RELEASE, Release) if (run / RELEASE).is_file() else None
+        manifest = Manifest.read(run / "manifest.json")
+        released = Release.read(run / RELEASE) if (run / RELEASE).is_file() else None
         links = list(_links(run, manifest, released, root))
         answers = _answers(manifest, released)
         if statement and not statement.is_file():

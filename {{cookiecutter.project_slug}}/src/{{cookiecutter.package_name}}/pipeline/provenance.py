@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
@@ -29,6 +29,21 @@ class Record(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a record.
+
+        Raises
+        ------
+        InputError
+            It is no JSON object, or a part of it is not what it must be: a commit, a hash, a relative path.
+        """
+        found: dict[str, Any] = read_json(path)
+        try:
+            return cls.model_validate(found)
+        except ValidationError as error:
+            raise explain(error, str(path)) from None
+
 
 class Manifest(Record):
     """What a run was made of: ``manifest.json``."""
@@ -50,21 +65,3 @@ class Release(Record):
     approved_by: list[Text] = []
     merged_by: Text | None = None
     review: Text | None = None
-
-
-Kind = TypeVar("Kind", bound=Record)
-
-
-def read(path: Path, kind: type[Kind]) -> Kind:
-    """Read a record.
-
-    Raises
-    ------
-    InputError
-        It is no JSON object, or a part of it is not what it must be: a commit, a hash, a relative path.
-    """
-    found: dict[str, Any] = read_json(path)
-    try:
-        return kind.model_validate(found)
-    except ValidationError as error:
-        raise explain(error, str(path)) from None
