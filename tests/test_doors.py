@@ -16,3 +16,7 @@ def test_a_value_gets_one_answer_by_every_door(project: Project):
 
 def test_patterns_mean_one_thing_and_take_linear_time(project: Project):
     passes_inside(project, "patterns.py")
+
+
+def test_large_whole_numbers_keep_their_digits(project: Project):
+    passes_inside(project, "integers.py")

@@ -418,7 +418,7 @@ def leading_zeros(_: Path):
     return with_column("odd", lambda i: f"{i % 40:05}")
 
 
-@table(odd="string", shows="more than 15 digits")
+@table(odd="string", shows="beyond 2**53")
 def huge_integers(_: Path):
     return with_column("odd", lambda i: 10**30 + i)
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from . import readings
 from .datings import as_times
-from .logical_types import MISSING
+from .logical_types import EXACT, MISSING
 from .readings import Reading, as_booleans, as_numbers
 from .sniff import Dialect, is_stand_in
 
@@ -65,6 +66,8 @@ def _column(raw: pd.Series, dialect: Dialect | None) -> tuple[Column, pd.Series,
     elif kind.is_numeric_dtype(raw.dtype) and not kind.is_complex_dtype(raw.dtype):
         whole = kind.is_integer_dtype(raw.dtype)
         column.type, column.why = ("integer" if whole else "number"), "stored as numbers"
+        if whole and (raw.max() >= EXACT or raw.min() <= -EXACT):  # by pandas without a detour through floats
+            return _digits(column), raw.astype("string[python]").astype("str"), set()
     elif kind.is_datetime64_any_dtype(raw.dtype):
         times = pd.to_datetime(raw, utc=True).dt.tz_localize(None)
         column.type, column.why = _date_or_time(times), "stored as times"
@@ -73,13 +76,22 @@ def _column(raw: pd.Series, dialect: Dialect | None) -> tuple[Column, pd.Series,
         return _text(column, raw.astype("str"), dialect)
     elif (stored := kind.infer_dtype(raw, skipna=True)) in ("decimal", "integer"):
         column.type, column.why = ("number" if stored == "decimal" else "integer"), f"stored as {stored}s"
-        return column, pd.to_numeric(raw, errors="coerce").astype("float64"), set()
+        numbers = pd.to_numeric(raw, errors="coerce").astype("float64")
+        if stored == "integer" and numbers.abs().max() >= EXACT:
+            return _digits(column), raw.map(str, na_action="ignore").astype("str"), set()
+        return column, numbers, set()
     elif stored == "date":
         column.type, column.why = "date", "stored as dates"
         return column, pd.to_datetime(raw, errors="coerce"), set()
     else:
         column.why = "holds lists, bytes or other things that are no feature"
     return column, raw, set()
+
+
+def _digits(column: Column) -> Column:
+    """Whole numbers that no number type of a model holds stay the text that they are written as."""
+    column.type, column.why, column.custom = "string", readings.TOO_LARGE, {"stored": "integer"}
+    return column
 
 
 def _text(column: Column, text: pd.Series, dialect: Dialect | None) -> tuple[Column, pd.Series, set[str]]:
@@ -104,6 +116,7 @@ def _text(column: Column, text: pd.Series, dialect: Dialect | None) -> tuple[Col
             return column, found.data, words
     column.type, column.why = "string", next((r.why for r in passed if r.why), "text")
     column.doubt = next((r.doubt for r in reversed(passed) if r.doubt), "")
+    column.custom = next((r.custom for r in passed if r.custom), {})
     if dialect and len(sample) and not sample.str.fullmatch("[A-Z]{2}").mean() > 0.5:  # NA is Namibia among US and DE
         column.words = sorted(w for w in MISSING if w and (text == w).any())
     return column, text.mask(text.isin(column.words)) if column.words else text, set()

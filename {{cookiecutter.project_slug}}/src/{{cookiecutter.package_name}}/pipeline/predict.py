@@ -10,6 +10,7 @@ import pandas as pd
 
 from . import contract, models, outputs, rules, tables
 from .errors import InputError
+from .odcs import SchemaObject
 from .marks import is_scored
 from .predictions import PredictionsWriter
 from .runs import read_json
@@ -98,7 +99,7 @@ def _write(table: Path, writer: PredictionsWriter, scorer: Scorer, chunk: int) -
             if broken := rules.check(frame, obj, mistyped):
                 where = f"{table}, counting from row {scored + 1:,}"
                 raise InputError(f"{where}: {broken[0]}; see all with 'ml validate {table}'")
-            ids = {obj.id: frame[obj.id]} if obj.id in frame else {}
+            ids = {obj.id: _as_given(raw[obj.id], frame[obj.id], obj)} if obj.id in frame else {}
             writer.write(pd.DataFrame(ids | scorer.score(frame[features])))
             scored += len(frame)
         if not scored:
@@ -106,3 +107,10 @@ def _write(table: Path, writer: PredictionsWriter, scorer: Scorer, chunk: int) -
     finally:
         writer.close()
     return scored
+
+
+def _as_given(raw: pd.Series, typed: pd.Series, obj: SchemaObject) -> pd.Series:
+    """An id that is text only because no number type holds it goes out as the whole number that came in."""
+    if obj.column(str(raw.name)).stored != "integer" or not pd.api.types.is_integer_dtype(raw.dtype):
+        return typed
+    return pd.Series(raw.to_numpy("uint64" if str(raw.dtype).lower() == "uint64" else "int64"))

@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 
 from . import numerals
+from .logical_types import EXACT
 
-EXACT = 2**53  # beyond it, neighbouring integers are one float
+TOO_LARGE = "beyond 2**53 numbers lose digits: text"
 SIGNED = re.compile(
     r"(?P<before>[$€£¥₹₽%#~≈<>≤≥]|[A-Z]{2,3}\$?)?\s*(?P<number>.*?\d.*?)\s*(?P<after>[$€£¥₹₽%‰°]|[^\W\d_]{1,4}[²³]?)?"
 )
@@ -48,8 +49,9 @@ def as_numbers(name: str, plain: pd.Series, sample: pd.Series, style: tuple[str,
     if digits.str.contains(r"^[+-]?0\d", regex=True).any():
         return Reading(why="digits with leading zeros are a code")
     whole = bool(text.dropna().str.fullmatch(r"[+-]?\d+").all())
-    if whole and numbers.abs().max() > EXACT:
-        return Reading(why="whole numbers of more than 15 digits lose digits as numbers")
+    if whole and numbers.abs().max() >= EXACT:
+        plain = bool(sample.str.fullmatch(r"\s*-?\d+\s*").all())
+        return Reading(why=TOO_LARGE, custom={"stored": "integer"} if plain else {})
     if whole and digits.str.fullmatch(r"(19|20)\d{6}").all() and re.search("date|day|time", name, re.IGNORECASE):
         return Reading()  # 20260131
     found = Reading("integer" if whole else "number", numbers, "whole numbers" if whole else "numbers")

@@ -117,7 +117,8 @@ class Door:
         elif column and rule == "pattern":
             text = f"must match {self._columns[column].logicalTypeOptions.pattern}"
         elif column and type(value) in (int, float) and _too_large(value, self._columns[column]):
-            found["rule"], text = "type", "must be an integer of fewer digits: beyond this, they are lost"
+            power = 63 if self._columns[column].needed else 53
+            found["rule"], text = "type", f"is beyond 2**{power}, where digits are lost"
         public = column in self._columns and self._columns[column].classification in PUBLIC
         got = f", not {kind}" + (f" {_start(value)!r}"[:60] if public and isinstance(value, str | int | float) else "")
         text = text.replace("Input should be", "must be").replace("String should", "must")

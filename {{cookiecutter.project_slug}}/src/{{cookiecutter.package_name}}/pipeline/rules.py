@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def by_row(frame: pd.DataFrame, obj: SchemaObject, mistyped: Mistyped) -> Iterat
     """Yield each rule that single rows break, in the contract's order; with a count of 0 where none does."""
     for prop in (p for p in obj.properties if p.name in frame.columns):
         values, wrong = frame[prop.name], mistyped.get(prop.name, NONE)
-        yield violation(obj, prop, f"logicalType {prop.logicalType}", wrong)
+        yield violation(obj, prop, f"logicalType {prop.logicalType}{_hint(prop, wrong)}", wrong)
         for rule, bad in masks(values, prop):
             if rule == "required" and len(wrong):
                 bad = bad.copy()
@@ -87,6 +88,14 @@ def by_row(frame: pd.DataFrame, obj: SchemaObject, mistyped: Mistyped) -> Iterat
     for quality in obj.quality:
         if quality.type == "sql":
             yield from _across(frame, obj, quality)
+
+
+def _hint(prop: Property, wrong: pd.Series) -> str:
+    """Why a whole number is no integer: the column's dtype would change its digits."""
+    if prop.logicalType != "integer" or wrong.empty or not re.fullmatch(r"\s*[+-]?\d{16,}\s*", str(wrong.iloc[0])):
+        return ""
+    remedy = "make it a string" if prop.needed else "require a value, or make it a string"
+    return f": beyond 2**{63 if prop.needed else 53}, where digits are lost ({remedy})"
 
 
 def violation(obj: SchemaObject, prop: Property, rule: str, bad: pd.Series) -> Violation:
