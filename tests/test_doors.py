@@ -20,3 +20,7 @@ def test_patterns_mean_one_thing_and_take_linear_time(project: Project):
 
 def test_large_whole_numbers_keep_their_digits(project: Project):
     passes_inside(project, "integers.py")
+
+
+def test_a_contract_says_what_it_means_or_is_refused(project: Project):
+    passes_inside(project, "strictness.py")

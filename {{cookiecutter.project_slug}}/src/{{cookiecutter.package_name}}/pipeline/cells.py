@@ -14,8 +14,8 @@ from typing import Any
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from . import patterns
-from .date_formats import date_format
-from .logical_types import BLANKS, EXACT, integer_limits, missing_words
+from .date_formats import BLANKS, date_format
+from .logical_types import EXACT, integer_limits, missing_words
 from .odcs import TEMPORAL, Property, SchemaObject
 from .rules import BOUNDS, is_multiple, naive
 

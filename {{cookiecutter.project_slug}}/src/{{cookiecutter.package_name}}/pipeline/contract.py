@@ -16,6 +16,8 @@ UNENFORCED = (
     *("team", "roles", "support", "price", "slaProperties", "authoritativeDefinitions", "transformLogic"),
     *("partitioned", "encryptedName", "slaDefaultElement"),
 )
+# Of a quality rule: known to the document's shapes, since other tools read them.
+OF_QUALITY = ("severity", "dimension", "engine", "implementation")
 
 
 def _unenforced(node: Any, where: str = "") -> list[str]:
@@ -27,6 +29,10 @@ def _unenforced(node: Any, where: str = "") -> list[str]:
             found.append(f"{where}{key}")
         if node.get("type") in ("text", "custom") and "schema" not in node:
             found.append(f"{where}quality of type {node['type']}")
+        for rule in node["quality"] if isinstance(node.get("quality"), list) else []:
+            ignored = [key for key in OF_QUALITY if isinstance(rule, dict) and rule.get(key) is not None]
+            owner = f"{where}{node.get('name', '')}.".removeprefix(".")
+            found += [f"{owner}quality.{key} (each rule must hold)" for key in ignored]
         label = f"{where}{node['name']}." if isinstance(node.get("name"), str) and where else where
         return found + [f for key, value in node.items() for f in _unenforced(value, label or f"{key}.")]
     return found + [f for item in node for f in _unenforced(item, where)] if isinstance(node, list) else found

@@ -101,6 +101,8 @@ def _verdict(name: str, old: Any, new: Any) -> str:
         fewer = new is not None and (old is None or bool(before - after))
         return BREAKING if (after - before if name == "quality" else fewer) else COMPATIBLE
     if name in LOWER + UPPER:
+        if isinstance(new, str) is not isinstance(old, str) and None not in (old, new):
+            return BREAKING  # the column has another type: dates became numbers
         tighter = new is not None and (old is None or ((new > old) is (name in LOWER)))
         return BREAKING if tighter else COMPATIBLE
     if name in ANY:

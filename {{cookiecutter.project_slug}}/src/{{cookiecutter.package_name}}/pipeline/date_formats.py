@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+BLANKS = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 ZONE = r"(?:Z|(?P<z>[+-](?:[01][0-9]|2[0-3]))(?::?(?P<zm>[0-5][0-9]))?)"
 FRACTION = r"(?:\.(?P<f>[0-9]+))?"
 ISO = (

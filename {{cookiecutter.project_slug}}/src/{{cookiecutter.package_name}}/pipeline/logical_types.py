@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .date_formats import date_format
+from .date_formats import BLANKS, date_format
 from .odcs import TEMPORAL, Property, SchemaObject
 
 # What spreadsheets and databases write for "no value". In a text column only the empty field is missing: NA is Namibia.
 MISSING = ["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>"]
-BLANKS = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 INT64 = (-(2**63), 2**63 - 1)
 EXACT = 2**53  # beyond it, neighbouring whole numbers are one float64
 INTEGER = "^[+-]?[0-9]+$"

@@ -11,8 +11,9 @@ from pydantic_core import SchemaValidator, from_json
 
 from . import request_limits
 from .cells import ALSO, Cell, IdCell, cell_schema
+from .date_formats import BLANKS
 from .errors import Refusal, did_you_mean
-from .logical_types import BLANKS, EXACT, integer_limits
+from .logical_types import EXACT, integer_limits
 from .odcs import COMPARISON, TEMPORAL, Property, SchemaObject
 from .rules import COMPARE, PUBLIC
 
