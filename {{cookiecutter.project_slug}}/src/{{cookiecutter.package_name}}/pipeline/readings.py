@@ -50,8 +50,8 @@ def as_numbers(name: str, plain: pd.Series, sample: pd.Series, style: tuple[str,
         return Reading(why="digits with leading zeros are a code")
     whole = bool(text.dropna().str.fullmatch(r"[+-]?\d+").all())
     if whole and numbers.abs().max() >= EXACT:
-        plain = bool(sample.str.fullmatch(r"\s*-?\d+\s*").all())
-        return Reading(why=TOO_LARGE, custom={"stored": "integer"} if plain else {})
+        as_written = bool(sample.str.fullmatch(r"\s*-?\d+\s*").all())
+        return Reading(why=TOO_LARGE, custom={"stored": "integer"} if as_written else {})
     if whole and digits.str.fullmatch(r"(19|20)\d{6}").all() and re.search("date|day|time", name, re.IGNORECASE):
         return Reading()  # 20260131
     found = Reading("integer" if whole else "number", numbers, "whole numbers" if whole else "numbers")
