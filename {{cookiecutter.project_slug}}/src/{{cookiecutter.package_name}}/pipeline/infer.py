@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from . import readings
+from .arrow_types import why_left_out
 from .datings import as_times
 from .logical_types import EXACT, MISSING
 from .readings import Reading, as_booleans, as_numbers
@@ -61,8 +62,11 @@ def columns(frame: pd.DataFrame, dialect: Dialect | None) -> tuple[list[Column],
 
 def _column(raw: pd.Series, dialect: Dialect | None) -> tuple[Column, pd.Series, set[str]]:
     column, kind = Column(str(raw.name)), pd.api.types
-    if kind.is_bool_dtype(raw.dtype):
+    if isinstance(raw.dtype, pd.ArrowDtype):
+        column.why = why_left_out(raw.dtype.pyarrow_dtype)
+    elif kind.is_bool_dtype(raw.dtype):
         column.type, column.why = "boolean", "stored as booleans"
+        return column, raw.astype("float64" if raw.isna().any() else "bool"), set()
     elif kind.is_numeric_dtype(raw.dtype) and not kind.is_complex_dtype(raw.dtype):
         whole = kind.is_integer_dtype(raw.dtype)
         column.type, column.why = ("integer" if whole else "number"), "stored as numbers"

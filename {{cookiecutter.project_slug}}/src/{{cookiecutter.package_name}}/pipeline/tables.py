@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from . import numerals
+from .arrow_types import pandas_type
 from .errors import InputError
 from .logical_types import EXACT, missing_words, to_type
 from .odcs import NUMERIC, Property, SchemaObject
@@ -68,11 +69,8 @@ def read_parquet(path: Path, **options: bool) -> pd.DataFrame:
 
 
 def _pandas() -> dict[str, Any]:
-    """How Arrow's columns become pandas': whole numbers keep their digits also where some are missing."""
-    import pyarrow as pa
-
-    whole = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
-    return {"ignore_metadata": True, "types_mapper": whole.get}
+    """How Arrow's columns become pandas'."""
+    return {"ignore_metadata": True, "types_mapper": pandas_type}
 
 
 def chunks(path: Path, obj: SchemaObject, rows: int = CHUNK) -> Iterator[pd.DataFrame]:
