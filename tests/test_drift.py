@@ -224,7 +224,8 @@ cases = {{
     "prepare:\\n  as_of: 1 # a\\n\\nmodel: {{as_of: 1}}\\n": "prepare:\\n  as_of: 2 # a\\n\\nmodel: {{as_of: 1}}\\n",
     "seed: 1\\nprepare: {{days: 9, as_of: 1}}\\n": "seed: 1\\nprepare: {{days: 9, as_of: 2}}\\n",
     "prepare:\\n  x_as_of: 1\\n  as_of: 1\\n": "prepare:\\n  x_as_of: 1\\n  as_of: 2\\n",
-    "prepare:\\n  # not as_of: 0\\n  as_of: 1\\n": "refused",
+    "prepare:\\n  # not as_of: 0\\n  as_of: 1\\n": "prepare:\\n  # not as_of: 0\\n  as_of: 2\\n",
+    "prepare:\\n  'as_of' : 'old # text'   # a\\n": "prepare:\\n  'as_of' : 2   # a\\n",
     "model: {{as_of: 1}}\\n": "refused",
     "prepare: {{as_of: 2}}\\n": None,
 }}

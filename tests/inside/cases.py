@@ -20,14 +20,27 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from adversarial import call
 from hypothesis import given
 from hypothesis import strategies as st
 
 PACKAGE = next(iter(entry_points(group="console_scripts", name="ml"))).value.partition(".")[0]
-cli, contracts, data, numerals, params, records, streams, tables = (
+blocks, cli, contracts, data, errors, numerals, params, records, streams, tables, yaml_edit = (
     importlib.import_module(f"{PACKAGE}.pipeline.{name}")
-    for name in ("cli", "contract", "data", "numerals", "params", "records", "streams", "tables")
+    for name in (
+        "blocks",
+        "cli",
+        "contract",
+        "data",
+        "errors",
+        "numerals",
+        "params",
+        "records",
+        "streams",
+        "tables",
+        "yaml_edit",
+    )
 )
 ROWS = 120
 
@@ -614,3 +627,60 @@ def test_dates_as_people_write_them_are_read_by_every_door(root, tmp_path, name,
     assert [None if pd.isna(t) else t.date() for t in found] == expected
     prop = contracts.load(root / "contract.yaml").table.column("date")
     assert prop.logicalType == "date"
+
+
+# ---- params.yaml, edited by the monitor ----------------------------------------------------------------------------
+
+TRICKY = st.one_of(
+    st.text(st.characters(exclude_categories=["C"]), min_size=1).map(str.strip).filter(bool),
+    st.sampled_from(
+        ["\\g<1>", "C:\\new\\1", "a, b]", "{x: 1}", "# no comment", "1998-03-31", "'", "yes: no", "~", "- a"]
+    ),
+    st.integers(),
+    st.dates().map(str),
+)
+
+
+@given(value=TRICKY, old=TRICKY, flow=st.booleans())
+def test_a_value_is_moved_whatever_it_holds_and_nothing_else_is(value, old, flow):
+    old = json.dumps(old)
+    head, tail = ("prepare: {a: 1, ", "} # b\n") if flow else ("prepare:\n  # as_of: 0\n  ", " # a\n  x: [1,  2]\n")
+    text = f"seed: 7 # s\n\n{head}as_of: {old}{tail}model: {{as_of: 1}}\n"
+    moved = yaml_edit.with_values(text, "prepare", {"as_of": value})
+    start, end = text.index(old, len("seed: 7 # s\n\n") + len(head)), len(tail) + len("model: {as_of: 1}\n")
+    assert (moved[:start], moved[-end:]) == (text[:start], text[-end:])
+    assert str(yaml.safe_load(moved)["prepare"]["as_of"]) == str(value)
+    assert yaml.safe_load(moved)["model"] == {"as_of": 1}
+
+
+# ---- true reasons --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("root")
+def test_few_groups_are_named_as_few_groups(tmp_path):
+    frame_of(rows(lambda i: "ABC"[i % 3]), ["x", "team", "y"]).to_csv(tmp_path / "t.csv", index=False)
+    said = ml("init", tmp_path / "t.csv", "--target", "y", "--group", "team", code=2)
+    assert "the group column 'team': its 3 groups are too few" in said
+    assert "rows" not in said
+
+
+@pytest.mark.parametrize(
+    ("value", "signed", "shown"),
+    [
+        (2.5e-13, False, "2.50e-13"),
+        (-2.5e-13, True, "−2.50e-13"),
+        (1e-17, True, "0.000"),  # what adding rates leaves
+        (0.0, False, "0.000"),
+        (0.00006, False, "0.0001"),
+    ],
+)
+def test_small_numbers_are_not_shown_as_zero(value, signed, shown):
+    assert blocks.number(value, signed) == shown
+
+
+@pytest.mark.parametrize("value", ["null", '""', '" "'])
+def test_a_missing_value_is_said_once(value):
+    obj = one_column(logicalType="string", required=True)
+    with pytest.raises(errors.Refusal) as refused:
+        records.Door(obj).read(f'{{"records": [{{"d": {value}}}]}}'.encode())
+    assert [p["message"] for p in refused.value.problems] == ["records[0].d must not be empty"]

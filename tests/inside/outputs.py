@@ -74,7 +74,11 @@ def here(begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def ml(*command: str) -> tuple[int, str]:
     """Run a command in this process; return its exit status and what it wrote to standard error."""
     said = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stderr(said),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         patch.setattr(sys, "argv", ["ml", *command])
         patch.setattr(signals, "install", lambda: None)  # the signals of this process are pytest's
         with pytest.raises(SystemExit) as end:

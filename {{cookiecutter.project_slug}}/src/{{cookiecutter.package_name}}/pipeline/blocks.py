@@ -101,11 +101,16 @@ class Report:
         return [block for block in inner if isinstance(block, Chart)]
 
 
+NOISE = 1e-15  # a difference of rates below it is what adding floats leaves
+
+
 def number(value: float | None, signed: bool = False) -> str:
     """Show a number with the digits that matter, a real minus sign, and a dash where there is none."""
     if value is None or not math.isfinite(value):
         return "–"
     size = abs(value)
+    if (NOISE if signed else 0) < size < 0.00005:  # the RMSE of a target of 1e-12 is not zero
+        return ("−" if value < 0 else "+" if signed else "") + f"{size:.2e}"
     digits = 4 if 0.00005 <= size < 0.00095 else 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
     text = f"{size:,.{digits}f}"
     if not float(text.replace(",", "")):

@@ -20,24 +20,23 @@ Dates move on by themselves, so each is taken as the days before its row's lates
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from scipy import stats
 
 from .. import prepare as user
 from . import contract as contracts
 from . import data, inference, metrics, models, params, rules, tables
 from .errors import InputError
-from .files import read_yaml
+from .files import parse_yaml, read_yaml
 from .labels import unused
 from .odcs import TEMPORAL, Contract
 from .runs import Run
 from .train import score
+from .yaml_edit import with_values
 
 SHOWN = 20
 PREDICTION = ""  # no column of a contract has this name
@@ -226,13 +225,8 @@ def move_window(path: Path, window: dict[str, Any]) -> str | None:
     before = document.get("prepare") or {}
     if all(str(before.get(name)) == str(value) for name, value in window.items()):
         return None
-    block = re.search(r"^prepare:.*\n(?:(?:[ \t#].*)?\n)*", text, re.MULTILINE)
-    section = block[0] if block else ""
-    for name, value in window.items():
-        pattern = rf"(?<![\w-])({re.escape(name)}:[ \t]*)[^\s,}}#]+"
-        section = re.sub(pattern, rf"\g<1>{value}", section, count=1)
-    moved = text.replace(block[0], section, 1) if block else text
-    after = yaml.safe_load(moved).get("prepare") or {}
+    moved = with_values(text, "prepare", window)
+    after = parse_yaml(moved, str(path)).get("prepare") or {}
     for name, value in window.items():
         if str(after.get(name)) != str(value):
             raise InputError(f"{path}: prepare.{name} cannot be moved to {value}; write it there as '{name}: VALUE'")

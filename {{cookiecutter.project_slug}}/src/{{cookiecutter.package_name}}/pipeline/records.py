@@ -123,7 +123,8 @@ class Door:
         public = column in self._columns and self._columns[column].classification in PUBLIC
         got = f", not {kind}" + (f" {_start(value)!r}"[:60] if public and isinstance(value, str | int | float) else "")
         text = text.replace("Input should be", "must be").replace("String should", "must")
-        return found | {"message": f"{where} {text}{got if rule != 'unknown column' else ''}", "type": kind}
+        said_all = rule == "unknown column" or found["rule"] == "required"
+        return found | {"message": f"{where} {text}{'' if said_all else got}", "type": kind}
 
     def _across(self, row: int, values: dict[str, Any], keys: dict[str, str]) -> list[Problem]:
         """Comparisons of two columns, in SQL's three-valued logic: an unknown side breaks nothing."""

@@ -79,6 +79,11 @@ def plan(table: pd.DataFrame, obj: SchemaObject, params: Params) -> Split:
         chosen = in_holdout(row_ids(table, obj).to_numpy(dtype=object), params.split.holdout, params.split.salt)
     sides = [side for side in (late, chosen) if side is not None]
     holdout, training = np.logical_and.reduce(sides), ~np.logical_or.reduce(sides)
+    if chosen is not None and "group" in method and min(chosen.sum(), (~chosen).sum()) == 0:
+        raise InputError(
+            f"the group column '{_needed(obj, 'group', method)}': its {groups.nunique()} groups are too few: none is "
+            f"left to {'train on' if chosen.all() else 'judge'}; name a column with more groups, or another split"
+        )
     _two_sides(table[obj.target.name], holdout, training, params)
     folds = folds_of(table[training], obj, method, params)
     return Split(method, reason, holdout, training, folds, cutoff)
@@ -166,7 +171,10 @@ def _folds(training: pd.DataFrame, obj: SchemaObject, method: str, params: Param
     target = training[obj.target.name].to_numpy()  # type: ignore[union-attr]
     groups = group_codes(training[_needed(obj, "group", method)]) if "group" in method else np.zeros(0, int)
     if "group" in method and len(np.unique(groups)) < k:
-        raise InputError(f"the group column: {len(np.unique(groups))} groups to train on are too few for {k} folds")
+        raise InputError(
+            f"the group column: {len(np.unique(groups))} groups to train on are too few for {k} folds; name a column "
+            "with more groups, or lower 'split.folds' in params.yaml"
+        )
     stratify = params.task != "regression" and len(np.unique(groups)) <= MANY_GROUPS
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class")  # a rare class is not in every fold
