@@ -5,15 +5,19 @@ from __future__ import annotations
 import io
 import json
 import random
+import shutil
 import stat
 import struct
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from github_markdown import alive, page
-from scripts import blocks, markdown, report_json, script
+from scripts import SCRIPTS, blocks, markdown, report_json, script
 
 read_review = script("read_review")
 HEAD = "a" * 40
@@ -25,9 +29,17 @@ PULL = {
     "changed_files": 1,
 }
 RUN = read_review.Run(
-    repository="acme/churn", id="9", url="https://github.com/acme/churn/actions/runs/9", conclusion="success", head=HEAD,
-    head_repository="acme/churn", head_branch="change", number="7", event="pull_request", created="2026-01-02T00:00:00Z",
-)  # fmt: skip
+    repository="acme/churn",
+    id="9",
+    url="https://github.com/acme/churn/actions/runs/9",
+    conclusion="success",
+    head=HEAD,
+    head_repository="acme/churn",
+    head_branch="change",
+    number="7",
+    event="pull_request",
+    created="2026-01-02T00:00:00Z",
+)
 TABLE = blocks.Table("Metrics", "lr", ["metric", "main"], [["ROC AUC", 0.8], ["rows", 12]])
 CHART = blocks.Chart("roc", "ROC", "rate", "rate", [0.0, 0.5, 1.0], {"main": [0.0, 0.7, 1.0]})
 INNER = [blocks.Items(["one", "two"]), blocks.Code(["line"]), CHART]
@@ -176,23 +188,42 @@ def documents() -> dict[str, str]:
         return json.dumps({**good, "blocks": [block]})
 
     return {
-        "nothing": "", "no JSON": "{", "a list": "[]", "a number": "1", "deep brackets": "[" * 100_000,
-        "a key twice": GOOD.replace('"title"', '"title":"","title"', 1), "no title": GOOD.replace('"title"', '"titel"', 1),
-        "another version": GOOD.replace('"version":1', '"version":2'), "true": GOOD.replace('"version":1', '"version":true'),
-        "no number": GOOD.replace("0.8", "NaN", 1), "infinity": GOOD.replace("0.8", "1e999", 1),
-        "a long number": GOOD.replace("0.8", "9" * 5000, 1), "a number that is long": GOOD.replace("0.8", "9" * 4000, 1),
-        "more keys": with_block({**text, "html": "<b>"}), "an unknown kind": with_block({"kind": "html", "text": "<b>"}),
-        "no kind": with_block({"text": "x"}), "no block": with_block("x"), "a long text": with_block({**text, "text": "x" * 2002}),
-        "text that is none": with_block({**text, "text": 1}), "too deep": with_block(deep),
-        "a narrow row": with_block({**table, "rows": [["x"]]}), "another side": with_block({**table, "align": "lc"}),
-        "no column": with_block({**table, "head": [], "align": "", "rows": []}), "a cell": with_block({**table, "rows": [["x", True]]}),
-        "a list in a cell": with_block({**table, "rows": [["x", ["y"]]]}), "many rows": with_block({**table, "rows": [["x", 1]] * 21}),
-        "less than nothing": with_block({**table, "more": -1}), "many items": with_block({**items, "items": ["x"] * 21}),
-        "many lines": with_block({**code, "lines": ["x"] * 31}), "many points": with_block({**chart, "x": [0] * 201}),
-        "a short line": with_block({**chart, "series": [{"name": "x", "values": [1]}]}), "no line": with_block({**chart, "series": []}),
-        "many series": with_block({**chart, "series": chart["series"] * 6}), "text for a point": with_block({**chart, "x": ["0", "1", "2"]}),
+        "nothing": "",
+        "no JSON": "{",
+        "a list": "[]",
+        "a number": "1",
+        "deep brackets": "[" * 100_000,
+        "a key twice": GOOD.replace('"title"', '"title":"","title"', 1),
+        "no title": GOOD.replace('"title"', '"titel"', 1),
+        "another version": GOOD.replace('"version":1', '"version":2'),
+        "true": GOOD.replace('"version":1', '"version":true'),
+        "no number": GOOD.replace("0.8", "NaN", 1),
+        "infinity": GOOD.replace("0.8", "1e999", 1),
+        "a long number": GOOD.replace("0.8", "9" * 5000, 1),
+        "a number that is long": GOOD.replace("0.8", "9" * 4000, 1),
+        "more keys": with_block({**text, "html": "<b>"}),
+        "an unknown kind": with_block({"kind": "html", "text": "<b>"}),
+        "no kind": with_block({"text": "x"}),
+        "no block": with_block("x"),
+        "a long text": with_block({**text, "text": "x" * 2002}),
+        "text that is none": with_block({**text, "text": 1}),
+        "too deep": with_block(deep),
+        "a narrow row": with_block({**table, "rows": [["x"]]}),
+        "another side": with_block({**table, "align": "lc"}),
+        "no column": with_block({**table, "head": [], "align": "", "rows": []}),
+        "a cell": with_block({**table, "rows": [["x", True]]}),
+        "a list in a cell": with_block({**table, "rows": [["x", ["y"]]]}),
+        "many rows": with_block({**table, "rows": [["x", 1]] * 21}),
+        "less than nothing": with_block({**table, "more": -1}),
+        "many items": with_block({**items, "items": ["x"] * 21}),
+        "many lines": with_block({**code, "lines": ["x"] * 31}),
+        "many points": with_block({**chart, "x": [0] * 201}),
+        "a short line": with_block({**chart, "series": [{"name": "x", "values": [1]}]}),
+        "no line": with_block({**chart, "series": []}),
+        "many series": with_block({**chart, "series": chart["series"] * 6}),
+        "text for a point": with_block({**chart, "x": ["0", "1", "2"]}),
         "many blocks": json.dumps({**good, "blocks": [text] * 101}),
-    }  # fmt: skip
+    }
 
 
 DOCUMENTS = documents()
@@ -295,3 +326,99 @@ def test_a_document_of_any_report_can_be_read_again() -> None:
         assert len(text.encode()) <= report_json.BYTES
         read = report_json.load(text)
         assert markdown.render(read) == markdown.render(report_json.load(report_json.dump(read)))
+
+
+MACHINERY = [
+    "pyproject.toml",
+    "uv.lock",
+    "uv.toml",
+    ".python-version",
+    "setup.py",
+    "pandas.py",
+    "pandas/__init__.py",
+    "conftest.py",
+    "sitecustomize.py",
+    "evil.pth",
+    "runs/x",
+    ".gitattributes",
+    ".github/workflows/model.yml",
+    ".github/README.md",
+    "src/other/__init__.py",
+    "src/PACKAGE/__init__.py",
+    "src/PACKAGE/pipeline/metrics.py",
+    "src/PACKAGE/pipeline.py",
+    "src/PACKAGE/pipeline.cpython-313-x86_64-linux-gnu.so",
+    "src/PACKAGE/evil.pth",
+    "src/sitecustomize.py",
+    "src/usercustomize.py",
+    "src/numexpr.py",
+    "src/json.py",
+    "src/polars/__init__.py",
+    "src/evil.so",
+    "src/x.pth",
+    "src/other/pipeline/metrics.py",
+    "tests/conftest.py",
+    "data",
+    "docs",
+    "x\ny.md/z",
+    "data/a\nb",
+]
+SUBJECT = [
+    "data/customers.csv",
+    "data/sub/x.parquet",
+    "contract.yaml",
+    "params.yaml",
+    "README.md",
+    "docs/security.md",
+    "LICENSE",
+    "src/PACKAGE/features.py",
+    "src/PACKAGE/prepare.py",
+    "src/PACKAGE/model.py",
+    "src/PACKAGE/service.py",
+    "src/PACKAGE/helpers/text.py",
+    "tests/test_model.py",
+    "monitoring/alerts.yml",
+    "src/new.py",
+]
+
+
+def named(name: str) -> str:
+    return name.replace("PACKAGE", script("machinery").PACKAGE)
+
+
+@pytest.mark.parametrize("name", MACHINERY)
+def test_what_can_write_the_review_is_pointed_at(github: dict[str, Any], name: str) -> None:
+    github["files"] = [{"filename": "params.yaml"}, {"filename": named(name)}]
+    body = read_review.review(RUN)[1]
+    assert body.startswith("> [!WARNING]\n> This pull request changes what wrote this review (")
+    github["files"] = [{"filename": "params.yaml", "previous_filename": named(name)}]
+    assert read_review.review(RUN)[1] == body
+
+
+@pytest.mark.parametrize("name", SUBJECT)
+def test_what_is_under_review_itself_is_not(github: dict[str, Any], name: str) -> None:
+    github["files"] = [{"filename": named(name)}]
+    assert read_review.review(RUN)[1].startswith("## Model review: same")
+
+
+def test_names_of_files_are_text_too(github: dict[str, Any]) -> None:
+    names = ["[x](https://evil.example)/@everyone", "a\n> b #1", "x" * 500, "y.sh"]
+    github["files"] = [{"filename": name} for name in names]
+    warning = read_review.review(RUN)[1].partition("\n\n")[0]
+    assert " and 1 more): read that change" in warning
+    found = page(warning.replace("[!WARNING]\n> ", ""))
+    assert [problem for problem in alive(found) if "blockquote" not in problem] == []
+
+
+def test_the_renderer_needs_the_scripts_and_src_alone(tmp_path: Path) -> None:
+    """As `report` checks them out; nothing is installed, and no code of the project's own runs."""
+    project = SCRIPTS.parents[1]
+    shutil.copytree(SCRIPTS, tmp_path / ".github/scripts")
+    shutil.copytree(project / "src", tmp_path / "src")
+    [package] = (tmp_path / "src").iterdir()
+    for file in (package / "__init__.py", package / "features.py"):
+        file.write_text("raise SystemExit('ran')", encoding="utf-8")
+    code = "import read_review; print(len(read_review.markdown.render(read_review.report_json.load(input()))))"
+    command = [sys.executable, "-S", "-c", f"import sys; sys.path.append('.github/scripts'); {code}"]
+    done = subprocess.run(command, cwd=tmp_path, input=GOOD, capture_output=True, text=True, encoding="utf-8")
+    assert done.stdout.strip().isdigit(), done.stderr
