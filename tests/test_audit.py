@@ -42,7 +42,8 @@ def released(served: Project, tmp_path_factory: pytest.TempPathFactory) -> Relea
     hub.answer("pulls/7", pull | {"merged_by": {"login": "maintainer"}})
     hub.answer("pulls/7/reviews", reviews)
     hub.answer("collaborators/first/permission", {"permission": "write"})
-    checks = [{"id": n, "name": "Model review", "output": {"summary": text}} for n, text in ((3, REVIEW), (2, "older"))]
+    check = {"name": "Model review", "app": {"slug": "github-actions"}}
+    checks = [check | {"id": n, "output": {"summary": text}} for n, text in ((3, REVIEW), (2, "older"))]
     hub.answer(f"commits/{'f' * 40}/check-runs", {"check_runs": checks})
     try:
         outcome = hub.on_push("release")

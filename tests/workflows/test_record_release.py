@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 from acting import ACTIONS
+from scripts import blocks, markdown
 
 from workflows.coverage_table import PROJECT
 
@@ -135,3 +136,32 @@ def test_a_review_from_before_the_base_was_changed_is_no_review(
 def test_a_review_from_after_the_base_was_changed_counts(answers: dict[str, Any], tmp_path: Path) -> None:
     answers["issues/7/events"] = [{"event": "base_ref_changed", "created_at": "2025-12-31T00:00:00Z"}]
     assert record(answers, tmp_path)["review"] == "Model review: better ✅"
+
+
+JOB = "https://github.com/acme/churn/actions/runs/9/job/10"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"app": {"id": 1, "slug": "somebody"}, "output": {"summary": "## Model review: forged\n"}},
+        {"app": None, "output": {"summary": "## Model review: forged\n"}},
+        {"app": {"slug": "github-actions"}, "details_url": JOB, "output": {"summary": None}},
+        {"app": {"slug": "github-actions"}, "details_url": JOB, "output": {"summary": "## Model review: forged\n"}},
+        {"name": "model review", "app": {"slug": "github-actions"}, "output": {"summary": "## Model review: forged\n"}},
+    ],
+)
+def test_a_newer_check_that_report_did_not_set_is_not_recorded(
+    answers: dict[str, Any], tmp_path: Path, other: dict[str, Any]
+) -> None:
+    newer = {"id": 99, "name": "Model review", "started_at": "2026-01-01T00:00:01Z", **other}
+    answers[f"commits/{HEAD}/check-runs"]["check_runs"].append(newer)
+    assert record(answers, tmp_path)["review"] == "Model review: better ✅"
+
+
+def test_the_verdict_is_recorded_as_a_reader_sees_it(answers: dict[str, Any], tmp_path: Path) -> None:
+    title = "Model review: worse ❌, costs $1.90 more per case (95 % CI $0.80 to $3.00), `x` <b> a_b 1234567 $x$ @y"
+    summary = "> [!WARNING]\n> Look.\n\n" + markdown.render(blocks.Report(title, []))
+    [check] = answers[f"commits/{HEAD}/check-runs"]["check_runs"]
+    check["output"] = {"summary": summary}
+    assert record(answers, tmp_path)["review"] == title

@@ -9,8 +9,10 @@ may write to the repository; a review made against main.
 """
 
 import hashlib
+import html
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +22,9 @@ from urllib.parse import quote
 import base
 
 REVIEW = "Model review"
+ACTIONS = "github-actions"  # the app that makes what GITHUB_TOKEN makes; its number on github.com is below
+ACTIONS_ID = 15368
+JOB = re.compile(r"/actions/runs/\d+/job/")
 DEFAULT_BRANCH = "main"
 
 
@@ -38,7 +43,7 @@ def main() -> None:
             "author": pull["user"]["login"],
             "merged_by": merged.get("login"),
             "approved_by": approvers(list_reviews(number), head),
-            "review": review.partition("\n")[0].strip("# ") or None,
+            "review": verdict(review),
         }
     files = ["manifest.json"]
     if review:
@@ -67,11 +72,28 @@ def find_review(head: str, number: int) -> str:
     One from before the pull request was pointed at main was made against another branch.
     """
     runs = get(f"commits/{head}/check-runs?check_name={REVIEW.replace(' ', '%20')}&per_page=100")["check_runs"]
-    newest = max((check for check in runs if check["name"] == REVIEW), key=lambda check: check["id"], default={})
+    newest = max(filter(is_reports, runs), key=lambda check: check["id"], default={})
     if newest and base.is_older(newest.get("started_at") or "", number, get):
         print(f"::warning::The review of pull request {number} was made against another branch: it is not recorded.")
         return ""
     return (newest.get("output") or {}).get("summary") or ""
+
+
+def is_reports(check: dict[str, Any]) -> bool:
+    """Whether a check may be the one that `report` sets.
+
+    Not one of another app, and not a job that bears the name: GitHub makes a check of every job, under the same app.
+    """
+    app = check.get("app") or {}
+    ours = app.get("slug") == ACTIONS or app.get("id") == ACTIONS_ID
+    return check["name"] == REVIEW and ours and not JOB.search(check.get("details_url") or "")
+
+
+def verdict(review: str) -> str | None:
+    """The title of a review, as a reader sees it; a warning may stand above it."""
+    title = next((line[3:] for line in review.splitlines() if line.startswith("## ")), "")
+    plain = re.sub(r"</?(?:span|code)>|\u2060|(?<!\\)`", "", title)
+    return html.unescape(re.sub(r"\\([^A-Za-z0-9\s])", r"\1", plain)) or None
 
 
 def list_reviews(number: int) -> list[dict[str, Any]]:
