@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Project
+from conftest import TEMPLATE, Project
 from test_metrics import INSIDE, passes_inside
 from test_service import running
 
@@ -172,6 +173,30 @@ def test_a_kill_leaves_the_three_files_all_old_or_all_new(started: Project, tmp_
     assert done.returncode == 0, done.stderr
     assert "town" in (copy.root / "contract.yaml").read_text(encoding="utf-8")
     assert list(copy.root.glob(".init*")) == []
+
+
+def test_another_table_in_the_example_leaves_a_project_that_trains(project: Project, tmp_path: Path):
+    copy = project.copy(tmp_path / "copy")
+    done = copy.run("ml", "init", str(table(tmp_path)), "--target", "bought", "--force")
+    assert done.returncode == 0, done.stderr
+    assert "prepare.py and features.py of the example gave way to generic ones" in done.stdout
+    trained = copy.run("ml", "train")
+    assert trained.returncode == 0, trained.stderr
+    own = copy.package / "features.py"
+    own.write_text(own.read_text(encoding="utf-8") + "\n# mine\n", encoding="utf-8")
+    again = copy.run("ml", "init", str(table(tmp_path)), "--target", "bought", "--force")
+    assert f"src/{copy.package.name}/features.py stays as it is" in again.stdout
+    assert own.read_text(encoding="utf-8").endswith("# mine\n")
+
+
+def test_what_begins_another_table_is_the_template_s_own_code():
+    source = TEMPLATE / "{{cookiecutter.project_slug}}"
+    package = Path("src/{{cookiecutter.package_name}}")
+    starter = source / package / "pipeline" / "starter"
+    example = json.loads((starter / "example.json").read_text(encoding="utf-8"))
+    for name in ("prepare.py", "features.py"):
+        assert (starter / name).with_suffix(".txt").read_bytes() == (source / package / name).read_bytes()
+        assert example[name] == hashlib.sha256((source / "_churn" / package / name).read_bytes()).hexdigest()
 
 
 @pytest.mark.skipif(os.name == "nt" or not hasattr(os, "geteuid"), reason="needs /proc-like limits of Linux")

@@ -23,6 +23,7 @@ from .outputs import private_folder
 from .params import Task
 from .roles import FEWEST_ROWS, ID_NAME, adapt, roles_of, task_of
 from .sniff import Dialect, Given, dialect_of, with_numbers
+from .starters import generic_code
 from .table_files import TEXT_FILE, is_parquet
 from .together import Replacement, replacing
 
@@ -78,8 +79,10 @@ def init(
     with replacing(root) as replacement:
         divided, salt, features = _check(table, document, draft, replacement.work)
         chosen = drafts.params(by_name[target], values, roles, decided, why, salt)
-        _write({root / "params.yaml": chosen, root / "contract.yaml": document}, table, place, replacement)
-    return "\n".join(_shown(table, place, found, roles, dialect, f"{decided}: {why}", divided, values, features))
+        code, notes = generic_code(root)
+        _write(code | {root / "params.yaml": chosen, root / "contract.yaml": document}, table, place, replacement)
+    shown = _shown(table, place, found, roles, dialect, f"{decided}: {why}", divided, values, features)
+    return "\n".join([*shown[:-2], *(f"note:   {note}" for note in notes), *shown[-2:]])
 
 
 def _look(table: Path, given: Given) -> tuple[pd.DataFrame, Dialect | None]:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from . import contract, models, outputs, rules, tables
 from .errors import InputError
-from .odcs import SchemaObject
 from .marks import is_scored
+from .odcs import SchemaObject
 from .predictions import PredictionsWriter
 from .runs import read_json
 
