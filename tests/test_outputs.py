@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from conftest import Project
-from test_init import table
 from test_metrics import passes_inside
 
+TABLE = ["age,city,bought", *(f"{i % 60 + 18},{'ABC'[i % 3]},{('no', 'yes')[i * 7 % 60 > 30]}" for i in range(200))]
 POLLS = 6000  # of a twentieth of a second
 
 
@@ -32,9 +32,10 @@ def begun(own_table: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
     folder = tmp_path_factory.mktemp("begun")
     project = own_table.copy(folder / "project")
     (folder / "tmp").mkdir()
+    (folder / "visits.csv").write_text("\n".join(TABLE) + "\n", encoding="utf-8")
     project.variables["TMPDIR"] = str(folder / "tmp")
     for command in (
-        ("ml", "init", str(table(folder)), "--target", "bought"),
+        ("ml", "init", str(folder / "visits.csv"), "--target", "bought"),
         ("git", "add", "--all"),
         ("git", "commit", "--quiet", "--message", "our table"),
     ):
