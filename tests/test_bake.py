@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -280,6 +281,20 @@ def test_cruft_makes_and_updates_the_same_project(tmp_path: Path):
     assert (root / ".gitignore").read_text(encoding="utf-8").endswith("/new/\n")
     assert (root / "uv.lock").read_text(encoding="utf-8") == "mine\n"
     assert set(git(root, "diff", "--name-only", "HEAD").splitlines()) == {".cruft.json", ".gitignore"}
+
+
+@pytest.mark.skipif(shutil.which("uv") is None, reason="uv is not installed")
+def test_the_project_is_built_from_nothing_but_its_own_files(tmp_path: Path) -> None:
+    """No network and no cache: what builds it is in uv itself, and not resolved anew beside the lock."""
+    root = bake(tmp_path / "bake", project_slug="other-name", package_name="shop_model")
+    command = ["uv", "build", "--wheel", "--offline", "--no-cache", "--out-dir", str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=root, env=clean_environ(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    [wheel] = (tmp_path / "out").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert {"shop_model/features.py", "shop_model/pipeline/cli.py", "shop_model/pipeline/Containerfile"} <= names
+    assert any(name.endswith("dist-info/licenses/LICENSE") for name in names)
 
 
 def test_ruff_finds_nothing_in_the_template():
