@@ -9,9 +9,8 @@ import os
 import sys
 from pathlib import Path
 
+from log_report import last_lines
 from machinery import load
-
-LINES = 25
 
 
 def main() -> None:
@@ -49,10 +48,7 @@ def failed_step() -> tuple[str, list[str]]:
         return "Find the base and what changed", []
     installed = os.environ["SETUP"] == "success"
     name, log = ("Review", "review.log") if installed else ("Install what the lock says", "setup.log")
-    file = Path(os.environ["RUNNER_TEMP"]) / log
-    text = file.read_bytes().decode(errors="replace") if file.is_file() else ""
-    plain = load("plain_text").without_colours(text.replace("\r", "\n"))
-    return name, [line for line in plain.split("\n") if line.strip()][-LINES:]
+    return name, last_lines(Path(os.environ["RUNNER_TEMP"]) / log)
 
 
 if __name__ == "__main__":
