@@ -88,14 +88,20 @@ CONTRACT = {
         "name": "Under this name `prepare()` gets a raw file.",
         "logicalType": "As the standard wants it.",
         "physicalType": TEXT,
-        "physicalName": "A raw file, or a folder of such files, from the project's root and in the project: CSV (also gz) or Parquet.",
+        "physicalName": (
+            "A raw file, or a folder of such files, from the project's root and in the project: CSV (also gz) or "
+            "Parquet."
+        ),
         "description": TEXT,
         "businessName": TEXT,
         "dataGranularityDescription": TEXT,
         "properties": "The columns. Columns of a file that are not named are left out.",
         "quality": "Rules on all rows, or across columns.",
         "tags": TEXT,
-        "customProperties": "How a CSV is written: `delimiter`, `decimal`, `thousands`, `quote`, `escape`, `encoding`, and `missing`, a list of what stands for no value. Others are for other tools.",
+        "customProperties": (
+            "How a CSV is written: `delimiter`, `decimal`, `thousands`, `quote`, `escape`, `encoding`, and "
+            "`missing`, a list of what stands for no value. Others are for other tools."
+        ),
     },
     "Property": {
         "name": "As the file has it.",
@@ -114,7 +120,12 @@ CONTRACT = {
         "criticalDataElement": "For people: look twice.",
         "examples": "The first is the example in the service's description.",
         "tags": TEXT,
-        "customProperties": "`{property: role, value: …}` makes it `id`, `target`, `time` or `group`: no feature. An id is required and unique, a time required. `missing` lists what a text column holds for no value; `decimal` and `thousands` are of a column written unlike its file; `latestYear` is the last year that two digits stand for; `stored: integer` is text that files hold as whole numbers too large for `integer`.",
+        "customProperties": (
+            "`{property: role, value: …}` makes it `id`, `target`, `time` or `group`: no feature. An id is required "
+            "and unique, a time required. `missing` lists what a text column holds for no value; `decimal` and "
+            "`thousands` are of a column written unlike its file; `latestYear` is the last year that two digits "
+            "stand for; `stored: integer` is text that files hold as whole numbers too large for `integer`."
+        ),
     },
     "Options": {
         "minimum": "Of numbers and dates; dates as ISO text.",
@@ -124,8 +135,15 @@ CONTRACT = {
         "multipleOf": "Of numbers.",
         "minLength": "Of strings, in characters.",
         "maxLength": "Likewise.",
-        "pattern": "Of strings: a regular expression that takes linear time, so without looking ahead or behind and without references back. It may match anywhere; `^` and `$` are the very start and end. `\\d`, `\\w`, `\\s` and `\\b` are of ASCII.",
-        "format": "Of dates, in Java's letters (`dd.MM.yyyy`); by default ISO: `2026-01-31`, for timestamps also with a time (`T12:00`, ` 12:00:59.5`) and a zone, which becomes UTC. Digits beyond microseconds are cut.",
+        "pattern": (
+            "Of strings: a regular expression that takes linear time, so without looking ahead or behind and "
+            "without references back. It may match anywhere; `^` and `$` are the very start and end. `\\d`, `\\w`, "
+            "`\\s` and `\\b` are of ASCII."
+        ),
+        "format": (
+            "Of dates, in Java's letters (`dd.MM.yyyy`); by default ISO: `2026-01-31`, for timestamps also with a "
+            "time (`T12:00`, ` 12:00:59.5`) and a zone, which becomes UTC. Digits beyond microseconds are cut."
+        ),
     },
     "Allowed": {
         "value": "A value.",
@@ -221,7 +239,13 @@ def pages(package: str) -> dict[str, str]:
     unenforced = ", ".join(f"`{name}`" for name in sorted([*contract.UNENFORCED, *contract.OF_QUALITY]))
     about = {"params.yaml": PARAMS_INTRO, "contract.yaml": CONTRACT_INTRO.format(unenforced=unenforced)}
     letters = ", ".join(f"`{java}`" for java in [*date_formats.LETTERS, "SSS"])
-    ends = {"params.yaml": "", "contract.yaml": f"\nLetters of a date's `format`: {letters}; anything else stands in single quotes. Leading zeros may be missing from the text, unless digits follow at once.\n"}
+    ends = {
+        "params.yaml": "",
+        "contract.yaml": (
+            f"\nLetters of a date's `format`: {letters}; anything else stands in single quotes. Leading zeros may "
+            f"be missing from the text, unless digits follow at once.\n"
+        ),
+    }
     found = {}
     for file, module, models in (("params.yaml", params, PARAMS), ("contract.yaml", odcs, CONTRACT)):
         head = HEAD.format(file=file, intro=about[file])

@@ -1,4 +1,4 @@
-"""What `ml` prints and writes into job summaries starts no workflow command and moves no terminal, whatever data says."""
+"""What `ml` prints and writes into job summaries starts no workflow command and steers no terminal."""
 
 from __future__ import annotations
 

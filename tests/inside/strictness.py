@@ -136,7 +136,13 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         )
     },
     "no role": ({"logicalType": "date", "customProperties": [{"property": "role", "value": "index"}]}, "role 'index'"),
-    "two roles": ({"logicalType": "date", "customProperties": [{"property": "role", "value": "time"}, {"property": "role", "value": "id"}]}, "twice"),
+    "two roles": (
+        {
+            "logicalType": "date",
+            "customProperties": [{"property": "role", "value": "time"}, {"property": "role", "value": "id"}],
+        },
+        "twice",
+    ),
     "letters for a list": (
         {"logicalType": "string", "customProperties": [{"property": "missing", "value": "none"}]},
         "missing 'none'",

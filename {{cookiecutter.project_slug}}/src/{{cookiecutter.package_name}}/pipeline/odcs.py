@@ -28,9 +28,9 @@ class SchemaObject(Strict):
     businessName: str | None = None
     dataGranularityDescription: str | None = None
     properties: list[Property] = Field(min_length=1)
-    quality: list[Quality] = []
-    tags: list[str] = []
-    customProperties: list[CustomProperty] = []
+    quality: list[Quality] = Field(default_factory=list)
+    tags: list[str] = Field(default_factory=list)
+    customProperties: list[CustomProperty] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def columns_fit_together(self) -> SchemaObject:
@@ -97,11 +97,11 @@ class Contract(BaseModel):
     domain: str | None = None
     dataProduct: str | None = None
     tenant: str | None = None
-    tags: list[str] = []
+    tags: list[str] = Field(default_factory=list)
     description: Description = Description()
     servers: list[dict[str, Any]] = []
     objects: list[SchemaObject] = Field(alias="schema", min_length=1)
-    customProperties: list[CustomProperty] = []
+    customProperties: list[CustomProperty] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def has_one_table(self) -> Contract:
