@@ -617,6 +617,31 @@ def test_an_engine_that_does_not_answer_is_passed_over(served: Project, tmp_path
     assert done.stderr == "ml: 'docker info' fails: start it, choose another --engine, or none for the bento alone\n"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_a_stopped_package_leaves_the_older_bento_and_nothing_else(served: Project, tmp_path: Path) -> None:
+    temporary, home = tmp_path / "tmp", tmp_path / "bentos"
+    temporary.mkdir()
+    variables = {"TMPDIR": str(temporary), "BENTOML_HOME": str(home)}
+    command = ("ml", "package", "--engine", "none")
+    done = served.run(*command, **variables)
+    assert done.returncode == 0, done.stderr
+    bento = Path(done.stdout.split("path: ")[1].splitlines()[0])
+    files = {f: f.read_bytes() for f in bento.rglob("*") if f.is_file()}
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        process = subprocess.Popen(command, cwd=served.root, env=served.environ(**variables), stderr=subprocess.PIPE)
+        while not list(temporary.glob("ml-package-*/work/bentofile.yaml")) and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(number)
+        said = process.communicate()[1]
+        assert {f: f.read_bytes() for f in bento.rglob("*") if f.is_file()} == files
+        assert not list(home.glob(".*")) or number == signal.SIGKILL
+        if number == signal.SIGKILL:  # the next one removes it: else this loop would not wait for its own
+            (left,) = temporary.glob("ml-package-*")
+            (left / "work" / "bentofile.yaml").unlink()
+    assert (process.returncode, said) == (128 + signal.SIGTERM, b"ml: stopped\n")
+    assert not list(temporary.glob("ml-*"))
+
+
 def test_a_bento_built_twice_is_the_same(served: Project, tmp_path: Path) -> None:
     found = []
     for name in ("first", "second"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from .errors import InputError
+from .errors import InputError, fault
 
 LONGEST = 10_000_000  # bytes; a contract of 2,000 columns has half a million
 # Where an alias may begin. Scanning for one takes longer than reading, and nearly no file has this.
@@ -29,7 +29,7 @@ def read_yaml(path: str | Path, remedy: str) -> Any:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; {remedy}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
+        raise InputError(fault(error) or f"{path}: cannot be read ({error})") from None
 
 
 def parse_yaml(text: str, where: str) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from . import outputs
-from .errors import InputError
+from .errors import InputError, fault
 
 LIBRARIES = ("scikit-learn", "pandas", "numpy", "scipy", "skrub", "skops", "pyarrow")
 SCHEMA = 2  # of a run's files; another number where a comparison or a command could misread older ones
@@ -75,7 +75,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); train the run again") from None
+        raise InputError(fault(error) or f"{path}: cannot be read ({error}); train the run again") from None
     if not isinstance(found, dict):
         raise InputError(f"{path}: a JSON object is expected; train the run again")
     return found
