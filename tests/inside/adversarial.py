@@ -369,6 +369,38 @@ def a_time_with_gaps(_: Path):
     return with_column("odd", lambda i: "" if i % 9 == 0 else f"2026-01-{i % 28 + 1:02}")
 
 
+@table("--target", "y", "--id", "probability", says="the id 'probability' has the name of a column of the predictions")
+def an_id_called_probability(_: Path):
+    return [["probability", "x", "y"], *([f"K{i:04}", i * 7 % 13, i % 2] for i in range(ROWS))]
+
+
+@table("--target", "y", "--id", "decision", says="the id 'decision' has the name of a column of the predictions")
+def an_id_called_decision(_: Path):
+    return [["decision", "x", "y"], *([f"K{i:04}", i * 7 % 13, i % 2] for i in range(ROWS))]
+
+
+@table("--target", "y", "--id", "prediction", says="the id 'prediction' has the name of a column of the predictions")
+def an_id_called_prediction(_: Path):
+    return [["prediction", "x", "y"], *([f"K{i:04}", i * 7 % 13, i / 3] for i in range(ROWS))]
+
+
+@table("--target", "y", says="has the name of the column of probabilities of the class 'id'")
+def an_id_called_as_the_probability_of_a_class(_: Path):
+    return [["p_id", "x", "y"], *([i, i * 7 % 13, ("id", "no", "yes")[i % 3]] for i in range(ROWS))]
+
+
+@table(says="the column name 'row' is taken")
+def a_feature_called_row(_: Path):
+    return [["row", "x", "y"], *([i % 9, i * 7 % 13, i % 2] for i in range(ROWS))]
+
+
+@table("--target", "y", "--id", "row", trains=True, prediction="integer", p_a="integer")
+def columns_called_as_those_of_a_run(_: Path):
+    names = ["prediction", "probability", "decision", "p_a", "p_b", "id", "target", "part", "seed", "group", "fold"]
+    rows = ([i, *(i * (k + 3) % 17 for k in range(len(names))), "ab"[i * i % 7 % 2]] for i in range(ROWS))
+    return [["row", *names, "y"], *rows]
+
+
 @table(empty="", odd="integer", shows="empty in every row: left out")
 def a_column_that_is_empty(_: Path):
     return [["empty", *row] if i == 0 else ["", *row] for i, row in enumerate(with_column("odd", lambda i: i))]

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import pandas as pd
 
 from . import contract as contracts
-from . import drafts, rules, split, table_files, tables
+from . import drafts, reserved, rules, split, table_files, tables
 from . import params as parameters
 from .errors import InputError
 from .files import read_yaml
@@ -146,13 +146,12 @@ def _check(table: Path, document: str, chosen: str, work: Path) -> tuple[split.S
         raise InputError(
             f"{table}: has no column left to learn from beside {', '.join(p.name for p in obj.properties)}"
         )
-    if "row" in [p.name for p in obj.features]:
-        raise InputError(f"{table}: the column name 'row' is taken, for the name of each row in a run; rename it")
     frame, mistyped = tables.read(table, obj)
     broken = rules.check(frame, obj, mistyped)
     if broken:
         raise InputError(f"{table}: {broken[0]}; mend the value, or clean the column before 'ml init'")
     known = frame[frame[obj.target.name].notna()]  # type: ignore[union-attr]
+    reserved.check(obj, params.task, known[obj.target.name].unique(), str(table))  # type: ignore[union-attr]
     divided, salt = _divide(known.reset_index(drop=True), obj, params)
     return divided, salt, len(obj.features)
 

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import contract, models, outputs, rules, tables
+from . import contract, models, outputs, reserved, rules, tables
 from .errors import InputError
 from .marks import is_scored
 from .odcs import SchemaObject
 from .predictions import PredictionsWriter
+from .params import Task
 from .runs import read_json
 
 
@@ -23,7 +24,7 @@ class Scorer:
         self.contract = contract.load(run / "contract.yaml")
         self.metrics = read_json(run / "metrics.json")
         self.model = models.load(run / "model.skops")
-        self.task: str = self.metrics["task"]
+        self.task: Task = self.metrics["task"]
         self.threshold: float | None = self.metrics.get("threshold")
         self.classes: list[Any] = self.metrics["classes"]
 
@@ -90,6 +91,7 @@ def _write(table: Path, writer: PredictionsWriter, scorer: Scorer, chunk: int) -
     obj = rules.alone(scorer.contract.table)
     absent = [p.name for p in obj.properties if p.role is not None]
     features = [p.name for p in obj.features]
+    reserved.check(obj, scorer.task, scorer.classes, "the run's contract.yaml")
     scored = 0
     try:
         for raw in tables.chunks(table, obj, chunk):

@@ -26,6 +26,7 @@ from . import (
     models,
     params,
     plots,
+    reserved,
     runs,
     search,
     split,
@@ -157,6 +158,7 @@ def _train(root: Path, work: Path, say: Say) -> dict[str, Any]:
     # A whole number is one again once the rows without a target are gone.
     table[target], _ = to_type(table[target], contract.target.model_copy(update={"required": True}))
     y, classes = encode(table[target], chosen)
+    reserved.check(obj, chosen.task, classes, "contract.yaml")
     divided = split.plan(table, obj, chosen)
     inputs = table[[p.name for p in obj.features]]
     holdout, rest = np.flatnonzero(divided.holdout), np.flatnonzero(divided.training)
