@@ -43,6 +43,7 @@ blocks, cli, contracts, data, errors, numerals, params, records, streams, tables
     )
 )
 ROWS = 120
+DAYS = [date(1994, 3, 3) + timedelta(days=97 * i) for i in range(ROWS)]  # to January 2026
 
 
 @pytest.fixture
@@ -472,6 +473,10 @@ def test_a_mark_that_may_mean_either_is_said_and_can_be_decided(
     [
         (lambda i: f"{i}.5 €", "numbers with a sign or a unit, such as '0.5 €' (row 1)"),
         (lambda i: f"{i} %", "numbers with a sign or a unit, such as '0 %' (row 1)"),
+        (lambda i: f"({i}.50 €)" if i % 3 else f"-${i}", "numbers with a sign or a unit, such as '-$0' (row 1)"),
+        (lambda i: "2024-02-30" if i == 7 else DAYS[i], "dates, but '2024-02-30' (row 8) is none"),
+        (lambda i: "unclear" if i == 7 else DAYS[i], "dates, but 'unclear' (row 8) is none"),
+        (lambda i: f"{DAYS[i]:%d.%m.%Y}" if i % 2 else DAYS[i], "dates in more than one format"),
         (lambda i: f"EUR {i}.50", "numbers with a sign or a unit, such as 'EUR 0.50' (row 1)"),
         (lambda i: f"{i} kg", "numbers with a sign or a unit, such as '0 kg' (row 1)"),
         (lambda i: "<5" if i == 7 else i, "are numbers, but '<5' (row 8) is none"),
@@ -577,6 +582,8 @@ def test_what_is_said_by_hand_is_kept_for_every_command(root, tmp_path):
         ("koi8-r", ["Москва", "Казань", "Пермь"], True),
         ("cp1253", ["Αθήνα", "Πάτρα", "Λάρισα"], True),
         ("cp1250", ["Łódź", "Kraków", "Wrocław", "Świdnica"], True),
+        ("mac-roman", ["Orléans", "Nîmes", "Besançon"], True),
+        ("cp850", ["Orléans", "Zürich", "Besançon"], True),
         ("shift_jis", ["東京", "大阪", "かな"], True),
         ("gb18030", ["北京", "上海", "广州"], True),
     ],
@@ -598,7 +605,6 @@ def test_a_last_byte_may_be_a_letter_with_a_mark(root, tmp_path):
 
 # ---- dates as people write them ------------------------------------------------------------------------------------
 
-DAYS = [date(1994, 3, 3) + timedelta(days=97 * i) for i in range(ROWS)]  # to January 2026
 DATES = {
     "unpadded ISO": lambda d: f"{d.year}-{d.month}-{d.day}",
     "unpadded, with slashes": lambda d: f"{d.year}/{d.month}/{d.day}",

@@ -29,6 +29,7 @@ TIMES = (
     ", HH:mm:ss",
     ", hh:mm:ss a",
 )
+PATTERNS = [day + time for day in DATES for time in TIMES]
 DATE_LIKE = re.compile(r"(?=.*\d)[\w]{1,9}[-/., ]{1,2}\w{1,9}[-/., ]{1,2}\d{1,4}(?!\d).*|(19|20)\d{6}")
 ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?")
 UNPADDED = re.compile(r"(?:^|\D)\d(?:\D|$)")
@@ -39,8 +40,10 @@ FUTURE = 50  # years that a date may lie ahead where that keeps the column's dat
 def as_times(name: str, plain: pd.Series, sample: pd.Series) -> Reading:
     """Understand a column as dates or times; the arguments are those of ``readings.as_numbers``."""
     spread = sample.iloc[:: max(1, len(sample) // 50)].str.strip()
-    if not all(DATE_LIKE.fullmatch(value) for value in spread):
-        return Reading()
+    like = spread.map(lambda value: bool(DATE_LIKE.fullmatch(value)))
+    if not like.all():
+        near = [p for p in PATTERNS if sum(_reads(value, p) for value in spread[like]) > 0.5 * len(spread)]
+        return Reading(doubt=_odd_one(plain, sample, near) if near else "")
     if all(ISO.fullmatch(value) for value in spread):
         times = _parse(plain, None)
         if (times.notna() == plain.notna()).all():
@@ -48,8 +51,7 @@ def as_times(name: str, plain: pd.Series, sample: pd.Series) -> Reading:
             zones = clock and spread.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", regex=True).any()
             doubt = "time zones become UTC" if zones else ""
             return Reading("timestamp" if clock else "date", times, "ISO dates", doubt)
-    patterns = [day + time for day in DATES for time in TIMES]
-    some = [p for p in patterns if any(_reads(value, p) for value in spread)]
+    some = [p for p in PATTERNS if any(_reads(value, p) for value in spread)]
     fits = [p for p in some if all(_reads(value, p) for value in spread)]
     fits = [p for p in fits if _parse(sample, p).notna().all()]
     if not fits:
@@ -73,13 +75,13 @@ def _odd_one(plain: pd.Series, sample: pd.Series, patterns: list[str]) -> str:
     candidates["ISO"] = _parse(sample, None).notna()
     known = pd.concat(candidates, axis=1)
     none = sample[~known.any(axis=1)]
-    if len(none):
+    if len(none) and not any(_reads(none.iloc[0].strip(), p) for p in (None, *PATTERNS)):
         row = int((plain == none.iloc[0]).to_numpy().argmax()) + 1
         return f"dates, but {none.iloc[0][:20]!r} (row {row}) is none: kept as text; mend it in the file"
     return "dates in more than one format: kept as text; write them as 2026-01-31"
 
 
-def _reads(value: str, pattern: str) -> bool:
+def _reads(value: str, pattern: str | None) -> bool:
     try:
         date_format(pattern).parse(value)
     except (ValueError, OverflowError):

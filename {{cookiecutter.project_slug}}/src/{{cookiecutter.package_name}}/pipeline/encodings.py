@@ -91,15 +91,23 @@ def _code_page(foreign: bytes) -> tuple[str, str]:
     import chardet
 
     guess = (chardet.detect(foreign)["encoding"] or "cp1252").lower()
-    name = COARSE.get(guess, guess)
-    try:
-        text = foreign.decode(name)
-    except (LookupError, UnicodeDecodeError):
-        name = "latin-1" if UNDEFINED_IN_CP1252.search(foreign) else "cp1252"
-        text = foreign.decode(name)
+    last = "latin-1" if UNDEFINED_IN_CP1252.search(foreign) else "cp1252"
+    name = next(n for n in (COARSE.get(guess, guess), "mac-roman", "cp850", last) if n == last or _may_be(foreign, n))
+    name, text = codecs.lookup(name).name, foreign.decode(name)
     words = sorted({w for w in WORD.findall(text) if len(w) > 1} or {text.strip()[:20]}, key=len)
     example = words[len(words) // 2][:30]
     return name, f"the file is not UTF-8; read as {name}, so that a word in it is {example!r}: else name its --encoding"
+
+
+def _may_be(foreign: bytes, name: str) -> bool:
+    """Whether bytes are text in an encoding: in Latin letters as these are used, or in another script."""
+    try:
+        text = foreign.decode(name)
+    except (LookupError, UnicodeDecodeError):
+        return False
+    letters = [c for c in text if c.isalpha() and not c.isascii()]
+    latin = sum(unicodedata.name(c, "").startswith("LATIN") for c in letters)
+    return latin < 0.5 * len(letters) or _looks_western(text)
 
 
 def _looks_western(text: str) -> bool:

@@ -87,7 +87,7 @@ def _no_numbers(plain: pd.Series, sample: pd.Series, style: tuple[str, str | Non
     if example and share > 0.5:
         shown = min(100 * share, 99.9) if share < 1 else 100
         return Reading(doubt=f"{shown:.3g} % are numbers, but {example} is none: kept as text; mend it in the file")
-    found = [SIGNED.fullmatch(value.strip()) for value in sample]
+    found = [SIGNED.fullmatch(value.strip(" ()+-\u2212")) for value in sample]
     if all(m and (m["before"] or m["after"]) for m in found) and example:
         inner = pd.Series([m["number"] for m in found if m], dtype="str")
         if _style(inner, style):
