@@ -31,7 +31,8 @@ def example_record(obj: SchemaObject) -> dict[str, Any]:
 def _value(prop: Property) -> Any:
     options, kind = prop.logicalTypeOptions, prop.logicalType
     if prop.examples or prop.enum:
-        return prop.examples[0] if prop.examples else prop.enum[0].value  # type: ignore[index]
+        found = prop.examples[0] if prop.examples else prop.enum[0].value  # type: ignore[index]
+        return naive(found).to_pydatetime() if kind in TEMPORAL and not prop.examples else found
     if kind == "boolean":
         return True
     if kind == "string":

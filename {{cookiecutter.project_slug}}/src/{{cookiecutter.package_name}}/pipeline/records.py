@@ -110,21 +110,22 @@ class Door:
         found: Problem = {"row": row, "column": column, "rule": rule, "message": f"{where} is missing"}
         if rule == "missing column":
             return found
-        text = "must be an object with one key a column" if column is None else error["msg"]
         if rule == "unknown column":
-            text = f"is no column of the contract{did_you_mean(column or '', self._columns) if suggest else ''}"
-        elif column and (value is None or (isinstance(value, str) and not value.strip(BLANKS))):
-            found["rule"], text, kind = "required", "must not be empty", "empty" if value is not None else kind
-        elif column and rule == "pattern":
-            text = f"must match {self._columns[column].logicalTypeOptions.pattern}"
-        elif column and type(value) in (int, float) and _too_large(value, self._columns[column]):
-            power = 63 if self._columns[column].needed else 53
-            found["rule"], text = "type", f"is beyond 2**{power}, where digits are lost"
-        public = column in self._columns and self._columns[column].classification in PUBLIC
+            hint = did_you_mean(column or "", self._columns) if suggest else ""
+            return found | {"message": f"{where} is no column of the contract{hint}", "type": kind}
+        prop = self._columns.get(column or "")
+        if prop and (value is None or _is_blank(value, prop)):
+            empty = "null" if value is None else "empty"
+            return found | {"rule": "required", "message": f"{where} must not be {empty}", "type": kind}
+        text = "must be an object with one key a column" if prop is None else error["msg"]
+        if prop and rule == "pattern":
+            text = f"must match {prop.logicalTypeOptions.pattern}"
+        elif prop and type(value) in (int, float) and _too_large(value, prop):
+            found["rule"], text = "type", f"is beyond 2**{63 if prop.needed else 53}, where digits are lost"
+        public = prop is not None and prop.classification in PUBLIC
         got = f", not {kind}" + (f" {_start(value)!r}"[:60] if public and isinstance(value, str | int | float) else "")
         text = text.replace("Input should be", "must be").replace("String should", "must")
-        said_all = rule == "unknown column" or found["rule"] == "required"
-        return found | {"message": f"{where} {text}{'' if said_all else got}", "type": kind}
+        return found | {"message": f"{where} {text}{got}", "type": kind}
 
     def _across(self, row: int, values: dict[str, Any], keys: dict[str, str]) -> list[Problem]:
         """Comparisons of two columns, in SQL's three-valued logic: an unknown side breaks nothing."""
@@ -171,6 +172,11 @@ class Door:
                 values[self._fields[name]] = self._cells[name].validate_python(record[name], strict=True)
         problems += self._across(row, values, self._fields)
         return problems, len(problems) + unlisted
+
+
+def _is_blank(value: Any, prop: Property) -> bool:
+    textual = prop.logicalType == "string" or prop.logicalType in TEMPORAL
+    return textual and isinstance(value, str) and not value.strip(BLANKS)
 
 
 def _start(value: str | float) -> str | float:
