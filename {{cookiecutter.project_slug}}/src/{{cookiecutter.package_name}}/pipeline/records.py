@@ -115,8 +115,7 @@ class Door:
             return found | {"message": f"{where} is no column of the contract{hint}", "type": kind}
         prop = self._columns.get(column or "")
         if prop and (value is None or _is_blank(value, prop)):
-            empty = "null" if value is None else "empty"
-            return found | {"rule": "required", "message": f"{where} must not be {empty}", "type": kind}
+            return found | {"rule": "required", "message": f"{where} must not be empty", "type": kind}
         text = "must be an object with one key a column" if prop is None else error["msg"]
         if prop and rule == "pattern":
             text = f"must match {prop.logicalTypeOptions.pattern}"
