@@ -78,7 +78,7 @@ def _data(data: dict[str, Any] | None) -> list[Block]:
     text = f"{data['rows'][0]:,} → {data['rows'][1]:,} rows: {data['added']:,} added, {data['removed']:,} removed, "
     blocks: list[Block] = [Text(f"{text}{data['changed']:,} with another content.")]
     if data["columns"]:
-        rows = [[name, f"{count:,}"] for name, count in sorted(data["columns"].items(), key=lambda item: -item[1])]
+        rows = [[name, count] for name, count in sorted(data["columns"].items(), key=lambda item: -item[1])]
         blocks.append(Table("Changed values in the holdout", "lr", ["column", "rows"], rows))
     moved = [
         [name, number(c["distance"]), " → ".join(f"{share:.1%}" for share in c["missing"])]

@@ -190,7 +190,7 @@ def _slices(found: dict[str, Any], currency: str) -> tuple[list[Block], list[Blo
         [
             f"{s['column']}: {s['slice']}",
             s["label"],
-            f"{s['rows']:,}",
+            s["rows"],
             *(_value(s["metric"], s[key], currency) for key in ("baseline", "candidate")),
             f"{'❌' if s['verdict'] == 'worse' else '✅'} {s['verdict']}",
         ]
