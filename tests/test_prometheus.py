@@ -6,6 +6,7 @@ resolve. With their own windows promtool tests them on made-up series.
 
 from __future__ import annotations
 
+import csv
 import json
 import random
 import shutil
@@ -37,6 +38,22 @@ from PACKAGE.pipeline.runs import Run
 from PACKAGE.pipeline.smoke import sample
 print(json.dumps(sample(Run(Path("runs/model")), 6000)[0]))
 """
+
+
+# Serves the rows that judged the model to the model, and prints what a scrape would read.
+SCRAPE = """
+import json
+from pathlib import Path
+from PACKAGE.pipeline import serving, smoke, staging
+from PACKAGE.pipeline.runs import Run
+from prometheus_client import REGISTRY
+run = Run(Path("runs/model"))
+engine = serving.Engine(staging.stage(run, Path("staged")))
+engine.answer(engine.door.read(json.dumps({"records": smoke.sample(run, 900)[0]}).encode()))
+samples = [s for family in REGISTRY.collect() for s in family.samples if s.name.startswith("ml_")]
+print(json.dumps([[s.name, s.labels, s.value] for s in samples if not s.name.endswith("_created")]))
+"""
+CATEGORIES = ["missing", "other", "above", "<= 1", "(other)", 'a "quoted" \\\\ one', "NA"]
 
 
 class Prometheus:
@@ -216,6 +233,82 @@ def test_with_their_own_windows_the_rules_fire_when_they_should(tmp_path: Path) 
     (tmp_path / "test.yml").write_text(
         yaml.safe_dump({"rule_files": ["alerts.yml"], "tests": [test]}), encoding="utf-8"
     )
+    done = subprocess.run(["promtool", "test", "rules", "test.yml"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def scraped(own_table: Project, served: Project, tmp_path_factory: pytest.TempPathFactory) -> list[tuple]:
+    """What the service of a hostile table shows after it has answered the rows that judged its model."""
+    hostile = Project(own_table.copy(tmp_path_factory.mktemp("hostile") / "project").root, served.environment)
+    chance = random.Random(0)
+    columns = {
+        "kind": [chance.choice(CATEGORIES) for _ in range(1200)],
+        "grade": [chance.choice([1, 2, 3, ""]) for _ in range(1200)],
+        "flag": [chance.choice(["true", "false", ""]) for _ in range(1200)],
+        "area": [chance.choice(["", round(chance.lognormvariate(5, 1), 2)]) for _ in range(1200)],
+        "rooms": [chance.randint(1, 9) for _ in range(1200)],
+        "town": [chance.choice(["", f"town {chance.randint(0, 90)}"]) for _ in range(1200)],
+        "built": [f"{chance.randint(1950, 2020)}-0{chance.randint(1, 9)}-1{chance.randint(0, 9)}" for _ in range(1200)],
+        "price": [chance.lognormvariate(14, 1) for _ in range(1200)],
+    }
+    with (hostile.root / "houses.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([list(columns), *zip(*columns.values(), strict=True)])
+    begun = hostile.run("ml", "init", "houses.csv", "--target", "price")
+    assert begun.returncode == 0, begun.stderr
+    contract = yaml.safe_load((hostile.root / "contract.yaml").read_text(encoding="utf-8"))
+    properties = {p["name"]: p for p in contract["schema"][0]["properties"]}
+    properties["grade"] |= {"enum": [{"value": 1}, {"value": 2}, {"value": 3}], "logicalTypeOptions": {}}
+    properties["kind"] |= {"enum": [{"value": value} for value in CATEGORIES], "logicalTypeOptions": {}}
+    properties["kind"].pop("customProperties", None)  # NA is a category here
+    (hostile.root / "contract.yaml").write_text(yaml.safe_dump(contract, sort_keys=False), encoding="utf-8")
+    with (hostile.root / "params.yaml").open("a", encoding="utf-8") as file:
+        file.write("\nmodel: {max_iter: 10}\n")
+    trained = hostile.run("ml", "train")
+    assert trained.returncode == 0, trained.stderr
+    done = hostile.run("python", "-c", SCRAPE.replace("PACKAGE", hostile.package.name))
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_what_was_trained_on_is_no_drift_whatever_its_categories_are_called(scraped: list[tuple], tmp_path: Path):
+    """Rows as in training, for hours, through the real rules: no distance and no alarm; and moved, a distance."""
+    reference: dict[str, float] = {}
+    for name, labels, value in scraped:
+        if name == "ml_inputs_reference":
+            reference[labels["column"]] = reference.get(labels["column"], 0) + value
+    assert reference.keys() == {"kind", "grade", "flag", "area", "rooms", "town"}  # dates move on by themselves
+    assert all(total == pytest.approx(1) for total in reference.values())
+
+    def series(kind: str | None = None) -> list[dict]:
+        """What was scraped, over a day and more; with ``kind``, every row of that category."""
+        made = []
+        for name, labels, value in scraped:
+            if kind and name == "ml_inputs_total" and labels["column"] == "kind":
+                value = 300.0 if labels["bin"] == kind else 0.0
+            shown = ",".join(f"{key}={json.dumps(text)}" for key, text in ({"job": "m"} | labels).items())
+            growing = f"0+{value:g}x2000" if name.endswith(("_total", "_bucket", "_count")) else f"{value!r}x2000"
+            made.append({"series": f"{name}{{{shown}}}", "values": growing})
+        answered = 'ml_requests_total{job="m",path="/predict",status="200"}'
+        return [*made, {"series": answered, "values": "0+300x2000"}]
+
+    def count(expression: str, expected: int) -> dict:
+        return {"expr": expression, "eval_time": "4h", "exp_samples": [{"labels": "{}", "value": expected}]}
+
+    shutil.copy(MONITORING / "alerts.yml", tmp_path)
+    steady = [count("count(ml:inputs:distance1d < 0.001)", 6), count("count(ml:prediction:distance1d < 0.001)", 1)]
+    calm = [
+        {"eval_time": "4h", "alertname": name, "exp_alerts": []} for name in ("ModelInputMoved", "ModelPredictionMoved")
+    ]
+    moved = [
+        count('count(ml:inputs:distance1d{column="kind"} > 0.8)', 1),
+        count("count(ml:inputs:distance1d < 0.001)", 5),
+    ]
+    tests = [{"interval": "1m", "input_series": series(), "promql_expr_test": steady, "alert_rule_test": calm}]
+    tests += [
+        {"interval": "1m", "input_series": series(k), "promql_expr_test": moved} for k in ("missing", "other", "above")
+    ]
+    (tmp_path / "test.yml").write_text(yaml.safe_dump({"rule_files": ["alerts.yml"], "tests": tests}), encoding="utf-8")
     done = subprocess.run(["promtool", "test", "rules", "test.yml"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
