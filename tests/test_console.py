@@ -1,4 +1,4 @@
-"""What `ml` prints and writes into job summaries starts no workflow command and steers no terminal."""
+"""What `ml` prints and writes into job summaries is no workflow command and moves no terminal, whatever data says."""
 
 from __future__ import annotations
 
