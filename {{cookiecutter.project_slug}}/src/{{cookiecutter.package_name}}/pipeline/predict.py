@@ -12,8 +12,8 @@ from . import contract, models, outputs, reserved, rules, tables
 from .errors import InputError
 from .marks import is_scored
 from .odcs import SchemaObject
-from .predictions import PredictionsWriter
 from .params import Task
+from .predictions import PredictionsWriter
 from .runs import read_json
 
 
