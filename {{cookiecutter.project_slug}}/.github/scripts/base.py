@@ -42,7 +42,7 @@ def last_change(number: int, get: Callable[[str], Any]) -> str:
     found = ""
     for page in range(1, MAX_PAGES + 1):
         events = get(f"issues/{number}/events?per_page=100&page={page}")
-        found = max([found, *(event["created_at"] for event in events if event["event"] in CHANGES)])
+        found = max([found, *(str(event["created_at"]) for event in events if event["event"] in CHANGES)])
         if len(events) < 100:
             return found
     return "9999"  # nobody knows: later than any review

@@ -72,7 +72,7 @@ def find_review(head: str, number: int) -> str:
     One from before the pull request was pointed at main was made against another branch.
     """
     runs = get(f"commits/{head}/check-runs?check_name={REVIEW.replace(' ', '%20')}&per_page=100")["check_runs"]
-    newest = max(filter(is_reports, runs), key=lambda check: check["id"], default={})
+    newest: dict[str, Any] = max(filter(is_reports, runs), key=lambda check: check["id"], default={})
     if newest and base.is_older(newest.get("started_at") or "", number, get):
         print(f"::warning::The review of pull request {number} was made against another branch: it is not recorded.")
         return ""
