@@ -14,6 +14,7 @@ import pandas as pd
 from . import contract as contracts
 from . import drafts, reserved, rules, split, table_files, tables
 from . import params as parameters
+from .date_formats import BLANKS
 from .errors import InputError
 from .files import read_yaml
 from .identity import MANY_EQUAL
@@ -105,6 +106,10 @@ def _look(table: Path, given: Given) -> tuple[pd.DataFrame, Dialect | None]:
         raise InputError(f"{table}: has {len(frame)} rows; at least {FEWEST_ROWS} are needed to learn and to judge")
     if frame.shape[1] < 2:
         raise InputError(f"{table}: has one column; a table needs a target and at least one feature")
+    for name in frame.select_dtypes(["str"]).columns:
+        plain = frame[name].str.strip(BLANKS)  # as the table is read: what is decided from it must be found there
+        if not plain.equals(frame[name]):
+            frame[name] = plain.mask(plain == "")
     return frame, dialect and with_numbers(dialect, frame.select_dtypes(["str"]), given)
 
 
