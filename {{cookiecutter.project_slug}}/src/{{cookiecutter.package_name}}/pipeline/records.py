@@ -119,7 +119,7 @@ class Door:
         text = "must be an object with one key a column" if prop is None else error["msg"]
         if prop and rule == "pattern":
             text = f"must match {prop.logicalTypeOptions.pattern}"
-        elif prop and type(value) in (int, float) and _too_large(value, prop):
+        elif prop and getattr(prop.logicalTypeOptions, rule, None) is None and _too_large(value, prop):
             found["rule"], text = "type", f"is beyond 2**{63 if prop.needed else 53}, where digits are lost"
         public = prop is not None and prop.classification in PUBLIC
         got = f", not {kind}" + (f" {_start(value)!r}"[:60] if public and isinstance(value, str | int | float) else "")
@@ -182,9 +182,11 @@ def _start(value: str | float) -> str | float:
     return value[:60] if isinstance(value, str) else value
 
 
-def _too_large(value: float, prop: Property) -> bool:
+def _too_large(value: Any, prop: Property) -> bool:
+    if prop.logicalType != "integer" or type(value) not in (int, float):
+        return False
     low, high = integer_limits(prop)
-    return prop.logicalType == "integer" and not (low <= value <= high and (type(value) is int or abs(value) <= EXACT))
+    return not (low <= value <= high and (type(value) is int or abs(value) <= EXACT))
 
 
 def _unwrap(document: Any) -> list[Any]:
