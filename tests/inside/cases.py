@@ -22,7 +22,7 @@ import pandas as pd
 import pytest
 import yaml
 from adversarial import call
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 PACKAGE = next(iter(entry_points(group="console_scripts", name="ml"))).value.partition(".")[0]
@@ -42,6 +42,9 @@ blocks, cli, contracts, data, errors, numerals, params, records, streams, tables
         "yaml_edit",
     )
 )
+# No test may depend on how busy the machine is.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 ROWS = 120
 DAYS = [date(1994, 3, 3) + timedelta(days=97 * i) for i in range(ROWS)]  # to January 2026
 
