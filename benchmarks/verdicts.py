@@ -9,6 +9,7 @@ Run it in a baked and installed churn project, with that project's Python::
 ``churn``     the same on the churn data
 ``power``     pull requests that lose a known ROC AUC; also draws docs/pictures/power.png
 ``coverage``  how often a 95 % interval of a difference holds the true difference, by metric
+``drawn``     the same, and of one model alone, where groups, days or few positives are what was drawn
 ``speed``     the comparison of two runs with 100,000 holdout rows
 
 Few models are trained and used often. In a generated world the truth is known: a pool of models, trained on training
@@ -48,9 +49,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 PACKAGE = next(iter(entry_points(group="console_scripts", name="ml"))).value.partition(".")[0]
-calibration, compare, inference, metrics, params, thresholds = (
+calibration, compare, inference, metrics, params, sampling, thresholds = (
     importlib.import_module(f"{PACKAGE}.pipeline.{name}")
-    for name in ("calibration", "compare", "inference", "metrics", "params", "thresholds")
+    for name in ("calibration", "compare", "inference", "metrics", "params", "sampling", "thresholds")
 )
 HOLDOUT = 6000
 SETS = 40  # training sets a world
@@ -372,7 +373,7 @@ def overall(
     """A review's verdict and its metrics."""
     old, new = ((known(world, trained.threshold, chosen), take(trained, rows, seeds)) for trained in pair)
     again = drawn(world, pair, chosen)
-    found = compare.judge(target[rows], old, new, chosen, None, again)
+    found = compare.judge(target[rows], old, new, chosen, sampling.ROWS, again)
     return compare._overall({n: r for n, r in found.items() if r["gate"]})[0], found
 
 
@@ -486,7 +487,7 @@ def run_coverage(simulations: int = 500) -> None:
             before, after = (known(world, trained.threshold, chosen)[name] for trained in (a, b))
             decided = world.task == "binary" and name in metrics.DECIDED
             draws = [(p[name], q[name]) for p, q in drawn(world, (a, b), chosen)] if decided else None
-            found = inference.difference(before, after, y, take(a, rows, 3), take(b, rows, 3), 0.95, None, draws)
+            found = inference.difference(before, after, y, take(a, rows, 3), take(b, rows, 3), 0.95, sampling.ROWS, draws)
             alone = inference.interval(before, y, take(a, rows).seeds[0], 0.95)
             covered[kind, name] += found.low <= truth[kind, name] <= found.high
             covered["one", name] += alone["low"] <= true[t]["base"][name] <= alone["high"]
@@ -499,6 +500,96 @@ def run_coverage(simulations: int = 500) -> None:
                 *shares,
                 share(covered["one", name], simulations),
             )
+
+
+# groups, time, rare positives -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Draws:
+    """A way in which rows are drawn together, and how many of them are positive.
+
+    Attributes
+    ----------
+    sizes : how many rows each group or day has, drawn anew each time
+    alike : the part of the log odds, and of the models' errors, that rows of a group or day share
+    follows : the autocorrelation of what days share, from one to the next; None for groups
+    shift : of the log odds; -5 makes positives rare
+    """
+
+    name: str
+    sizes: Callable[[np.random.Generator], np.ndarray]
+    alike: float
+    follows: float | None = None
+    shift: float = -0.5
+
+
+DRAWN = (
+    Draws("rows, 2 % positive", lambda rng: np.ones(6000, int), 0.0, None, -5.5),
+    Draws("rows, 0.5 % positive", lambda rng: np.ones(6000, int), 0.0, None, -7.2),
+    Draws("200 groups of 25", lambda rng: np.full(200, 25), 1.0),
+    Draws("200 groups, few of them large", lambda rng: np.minimum(rng.pareto(1.5, 200) * 10 + 2, 400).astype(int), 0.5),
+    Draws("40 groups of 50", lambda rng: np.full(40, 50), 0.5),
+    Draws("100 groups of 50, 3 % positive", lambda rng: np.full(100, 50), 0.3, None, -4.5),
+    Draws("120 days", lambda rng: rng.poisson(40, 120) + 1, 0.3, 0.0),
+    Draws("120 days, each like the one before", lambda rng: rng.poisson(40, 120) + 1, 0.3, 0.5),
+    Draws("365 days, each like the one before", lambda rng: rng.poisson(15, 365) + 1, 0.3, 0.7),
+)
+
+
+def series(count: int, follows: float, rng: np.random.Generator) -> np.ndarray:
+    """A series of variance 1 whose autocorrelation dies as ``follows`` says."""
+    found = rng.normal(size=count)
+    for i in range(1, count):
+        found[i] = follows * found[i - 1] + (1 - follows**2) ** 0.5 * found[i]
+    return found
+
+
+def draw_together(draws: Draws, rng: np.random.Generator, many: bool = False) -> tuple:
+    """Targets of both tasks, each with the predictions of two models, and what was drawn; ``many``: a population."""
+    if many:  # one row of each of very many groups has the same distribution, and nothing is alike
+        codes = np.arange(400_000)
+    else:
+        sizes = draws.sizes(rng)
+        codes = np.repeat(np.arange(len(sizes)), sizes)
+    count = codes.max() + 1
+
+    def mixed(follows: float | None = None) -> np.ndarray:
+        shared = rng.normal(size=count) if many or not follows else series(count, follows, rng)
+        return draws.alike**0.5 * shared[codes] + (1 - draws.alike) ** 0.5 * rng.normal(size=len(codes))
+
+    z = 2 * mixed(draws.follows) + draws.shift
+    luck = stats.norm.cdf(mixed(draws.follows))
+    models = [1 / (1 + np.exp(-z - 0.3 * mixed(draws.follows))) for _ in range(2)]
+    y = (luck < 1 / (1 + np.exp(-z))).astype(int)
+    number, errors = z, [mixed(draws.follows) * np.exp(0.3 * mixed(draws.follows)) for _ in range(2)]
+    known = sampling.ROWS if draws.alike == 0 else sampling.Sample(codes) if draws.follows is None else None
+    sample = known or sampling.Sample(moment=codes)
+    return sample, {"binary": (y, models), "regression": (number, [number + error for error in errors])}
+
+
+def run_drawn(simulations: int = 300) -> None:
+    """How often the interval of one model, and of the difference of two of equal worth, holds the truth."""
+    head("what was drawn: metric", "one model", "difference", "one model, as if rows were", "difference, as if rows were")
+    for draws in DRAWN:
+        _, true = draw_together(draws, random(11), many=True)
+        at = {task: float(np.quantile(models[0][y == 1], 0.4)) for task, (y, models) in true.items() if task == "binary"}
+        known = {task: metrics.metrics_for(task, at.get(task), COSTS if at.get(task) else None) for task in true}
+        truth = {(t, n): value(m, true[t][0], true[t][1][0]) for t, of in known.items() for n, m in of.items()}
+        held: Counter = Counter()
+        for i in range(simulations):
+            sample, drawn_rows = draw_together(draws, random(1000 + i))
+            for (task, name), (way, counted) in itertools.product(truth, (("own", sample), ("rows", sampling.ROWS))):
+                y, (a, b) = drawn_rows[task]
+                metric = known[task][name]
+                alone = inference.interval(metric, y, a, 0.95, counted)
+                held[task, name, way, "one"] += alone["low"] <= truth[task, name] <= alone["high"]
+                sides = inference.Side([a], []), inference.Side([b], [])
+                found = inference.difference(metric, metric, y, *sides, 0.95, counted)
+                held[task, name, way, "two"] += found.low <= 0 <= found.high
+        for task, name in truth:
+            ways = ("own", "one"), ("own", "two"), ("rows", "one"), ("rows", "two")
+            line(f"{draws.name}: {name}", *(share(held[task, name, *way], simulations) for way in ways))
 
 
 # churn, speed ---------------------------------------------------------------------------------------------------------
@@ -560,7 +651,7 @@ def run_churn(splits: int = 5, pulls: int = 20) -> None:
             _, other, others = side(kind, chosen.seed if kind not in ("seed", "rows") else 100 + i, noisy, number)
             pairs = [(known[0], others[0]), *zip(known[1], others[1], strict=True)]
             at, *again = [tuple(metrics.chosen(chosen, t) for t in pair) for pair in pairs]
-            found = compare.judge(y, (at[0], base), (at[1], other), chosen, None, again)
+            found = compare.judge(y, (at[0], base), (at[1], other), chosen, sampling.ROWS, again)
             verdict = compare._overall({n: r for n, r in found.items() if r["gate"]})[0]
             learner = "noisier boosting" if noisy else "default model"
             counted.setdefault(f"{learner}: {kind}", Counter())[verdict] += 1
@@ -617,6 +708,7 @@ PARTS = {
     "null": run_null,
     "power": run_power,
     "coverage": run_coverage,
+    "drawn": run_drawn,
     "churn": run_churn,
     "speed": run_speed,
 }

@@ -77,6 +77,55 @@ print(json.dumps({{
 """  # noqa: E501
 
 
+DATES = """
+def of(**dates): return pd.DataFrame(dates)
+def days(start, spread=300, rows=2000): return pd.Timestamp(start) + pd.to_timedelta(rng.integers(0, spread, rows), "D")
+def with_time(contract):
+    time = {{"name": "t", "logicalType": "date", "customProperties": [{{"property": "role", "value": "time"}}]}}
+    properties = [*contract.table.properties, odcs.Property.model_validate(time)]
+    made = contract.table.model_copy(update={{"properties": properties}})
+    return contract.model_copy(update={{"objects": [made]}})
+def at(frame, times): return frame.assign(row=np.arange(len(frame)).astype(str), time=times)[["row", "time"]]
+one, two = contract_of(when="date"), contract_of(when="date", seen="date")
+def pair(start):
+    when = days(start)
+    return of(when=when, seen=when - pd.to_timedelta(rng.integers(0, 30, 2000), "D"))
+out = {{
+    "one: alike": moved(of(when=days("2024-01-01")), of(when=days("2024-01-01")), one),
+    "one: 1950": moved(of(when=days("2024-01-01")), of(when=days("1950-01-01")), one),
+    "two: next year": moved(pair("2024-01-01"), pair("2025-01-01"), two),
+    "two: 1950": moved(pair("2024-01-01"), pair("1950-01-01"), two),
+}}
+for name, old, new in (("next year", "2024-01-01", "2025-01-01"), ("1950", "2024-01-01", "1950-01-01")):
+    times = days("2024-06-01", 1000), days("2025-06-01", 1000)
+    lag = pd.to_timedelta(rng.integers(0, 400, 2000), "D")
+    frames = of(when=times[0] - lag), of(when=times[1] - lag if name == "next year" else days(new))
+    drawn = tuple(at(frame, time) for frame, time in zip(frames, times))
+    found = drift.compare(*frames, with_time(one), params.Drift(), drawn=drawn)
+    out[f"time: {{name}}"] = [column for column, c in found.items() if c["drift"]]
+print(json.dumps(out))
+"""
+ALIKE = """
+contract = contract_of(amount="number", kind="string", gap="number")
+def sample(groups=60, rows=50):
+    group = np.repeat(np.arange(groups), rows)
+    frame = pd.DataFrame({{
+        "amount": rng.normal(size=groups)[group] + 0.1 * rng.normal(size=len(group)),
+        "kind": rng.choice(["a", "b"], groups)[group],
+        "gap": np.where(rng.random(groups)[group] < 0.3, np.nan, 1.0),
+    }})
+    return frame, pd.DataFrame({{"row": np.arange(len(group)).astype(str), "group": group}})
+counted = {{"rows": 0, "groups": 0, "found": 0}}
+for trial in range(20):
+    (old, a), (new, b) = sample(), sample()
+    counted["rows"] += bool(moved(old, new, contract))
+    counted["groups"] += any(c["drift"] for c in drift.compare(old, new, contract, params.Drift(), drawn=(a, b)).values())
+    new["amount"] += 3
+    counted["found"] += drift.compare(old, new, contract, params.Drift(), drawn=(a, b))["amount"]["drift"]
+print(json.dumps(counted))
+"""  # noqa: E501
+
+
 def run_script(project: Project, text: str, timeout: float = 600) -> dict | list:
     """What a script prints in the project's environment."""
     script = (HEAD + text).format(package=project.package.name)
@@ -126,6 +175,24 @@ def test_every_kind_of_column(trained: Project) -> None:
     assert list(kinds["levels"]) == ["new | value"]
     assert kinds["missing"] == kinds["gone"] == ["count"]
     assert kinds["older"] == ["seen"]
+
+
+def test_dates_are_relative_to_the_time_of_the_data_and_absolute_without_one(trained: Project) -> None:
+    assert run_script(trained, DATES) == {
+        "one: alike": [],
+        "one: 1950": ["when"],
+        "two: next year": [],
+        "two: 1950": ["when"],
+        "time: next year": [],
+        "time: 1950": ["when"],
+    }
+
+
+def test_rows_of_a_group_are_no_witnesses_of_their_own(trained: Project) -> None:
+    counted = run_script(trained, ALIKE)
+    assert counted["rows"] >= 15  # counted by rows, chance looks like drift
+    assert counted["groups"] <= 3
+    assert counted["found"] == 20
 
 
 def test_the_next_quarter_has_moved_and_a_training_on_it_is_proposed(trained: Project, tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 PACKAGE = next(iter(entry_points(group="console_scripts", name="ml"))).value.partition(".")[0]
-compare, inference, metrics, params, runs, slices, thresholds = (
+compare, inference, metrics, params, runs, sampling, slices, thresholds = (
     importlib.import_module(f"{PACKAGE}.pipeline.{name}")
-    for name in ("compare", "inference", "metrics", "params", "runs", "slices", "thresholds")
+    for name in ("compare", "inference", "metrics", "params", "runs", "sampling", "slices", "thresholds")
 )
 COSTS = params.Costs(false_positive=10, false_negative=4)
 GATES = {"roc_auc": {"margin": 0.005}, "cost": {"margin": 0.05}}
@@ -375,7 +375,9 @@ def test_rows_that_come_in_groups_count_as_groups():
         if metric.reliability:
             continue
         once = inference.difference(metric, metric, y, a, b, 0.95)
-        copied = inference.difference(metric, metric, np.tile(y, 4), *twice, 0.95, np.tile(np.arange(500), 4))
+        copied = inference.difference(
+            metric, metric, np.tile(y, 4), *twice, 0.95, sampling.Sample(np.tile(np.arange(500), 4))
+        )
         assert copied.rows == pytest.approx(once.rows, rel=1e-6), name  # a copy of a customer is no new customer
 
 
@@ -417,7 +419,9 @@ def test_the_noise_of_choosing_a_threshold_is_counted_where_a_metric_hangs_on_it
     drawn = [
         [metrics.metrics_for("binary", t, COSTS) for t in pair] for pair in ((0.65, 0.72), (0.75, 0.62), (0.7, 0.7))
     ]
-    calm, moved = (compare.judge(y, (known[0], a), (known[1], b), chosen, None, again) for again in ((), drawn))
+    calm, moved = (
+        compare.judge(y, (known[0], a), (known[1], b), chosen, sampling.ROWS, again) for again in ((), drawn)
+    )
     for name in moved:
         wider = moved[name]["high"] - moved[name]["low"] > calm[name]["high"] - calm[name]["low"]
         assert wider == (name in metrics.DECIDED), name
@@ -432,3 +436,213 @@ def test_two_runs_draw_the_same_samples_of_their_training_rows():
     assert first == pytest.approx(again, abs=1e-6)
     assert len(set(first)) == thresholds.DRAWS  # and they are different samples
     assert 0.6 < np.mean(first) < 0.8  # 10 / 14, since the probabilities are true
+
+
+# what was drawn -------------------------------------------------------------------------------------------------------
+
+METRICS = [(task, name) for task in ("binary", "multiclass", "regression") for name in metrics.metrics_for(task, 0.6)]
+
+
+def rows_of(task, n, rng):
+    """Targets and two models' predictions."""
+    if task == "regression":
+        z = rng.normal(size=n)
+        return z + rng.normal(size=n), (z, z + 0.3 * rng.normal(size=n))
+    if task == "binary":
+        z = rng.normal(size=n)
+        return (rng.random(n) < logistic(z)).astype(int), (logistic(z), logistic(z + 0.5 * rng.normal(size=n)))
+    raw = rng.normal(size=(n, 3))
+    noisy = raw + 0.5 * rng.normal(size=(n, 3))
+    p = [np.exp(r) / np.exp(r).sum(axis=1, keepdims=True) for r in (raw, noisy)]
+    return np.asarray([rng.choice(3, p=row) for row in p[0]]), p
+
+
+def drawn_together(kind, n, copies):
+    """Groups, or days, of alike rows."""
+    codes = np.repeat(np.arange(n), copies)
+    if kind == "group":
+        return sampling.sample(pd.DataFrame({"group": [f"g{code}" for code in codes]}))
+    day = pd.Timestamp("2024-01-01") + pd.to_timedelta(codes, unit="D")
+    hours = pd.to_timedelta(np.tile(np.arange(copies), n) % 24, unit="h")
+    return sampling.sample(pd.DataFrame({"time": day + hours}))
+
+
+@pytest.mark.parametrize("kind", ["group", "time"])
+@pytest.mark.parametrize(("task", "name"), METRICS)
+@settings(max_examples=3, deadline=None)
+@given(seed=st.integers(0, 10_000), copies=st.integers(3, 6))
+def test_copies_of_what_was_drawn_make_no_interval_narrower(kind, task, name, seed, copies):
+    """Each metric, alone and as a difference: copies of a row that are known as such count as that one row."""
+    metric, n = metrics.metrics_for(task, 0.6)[name], 120
+    y, p = rows_of(task, n, np.random.default_rng(seed))
+    drawn = drawn_together(kind, n, copies)
+    many, several = np.repeat(y, copies), [np.repeat(q, copies, axis=0) for q in p]
+    once, again = inference.interval(metric, y, p[1], 0.95), inference.interval(metric, many, several[1], 0.95, drawn)
+    low = 0.0 if metric.reliability else again["low"] - once["low"]  # what copies add to a calibration error goes
+    # Counted as rows, three copies make it 0.58 times as wide; with few rows the kind of interval may change as well.
+    assert again["high"] - once["low"] - low >= 0.7 * (once["high"] - once["low"])
+    sides = [inference.Side([q], []) for q in p]
+    copied = [inference.Side([q], []) for q in several]
+    there = inference.difference(metric, metric, y, *sides, 0.95)
+    back = inference.difference(metric, metric, many, *copied, 0.95, drawn)
+    assert back.high - back.low >= 0.7 * (there.high - there.low)
+
+
+def test_alike_rows_of_groups_keep_what_an_interval_promises():
+    """200 groups of 25 rows, as alike as they can be: counted as 5,000 rows, two in three intervals were wrong."""
+    brier, held = metrics.metrics_for("binary", 0.5)["brier"], []
+    z, y = customers(400_000, 9999)
+    truth = np.mean((logistic(z) - y) ** 2)
+    for seed in range(200):
+        z, y = customers(200, seed)
+        y, p, group = np.repeat(y, 25), np.repeat(logistic(z), 25), np.repeat(np.arange(200), 25)
+        found = inference.interval(brier, y, p, 0.95, sampling.Sample(group))
+        held.append(found["low"] <= truth <= found["high"])
+    assert 0.91 <= np.mean(held) <= 0.99
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.5])
+def test_days_that_resemble_the_day_before_make_stretches_of_days(alike):
+    mae, held = metrics.metrics_for("regression")["mae"], []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        size = rng.normal(size=120)
+        for day in range(1, 120):
+            size[day] = alike * size[day - 1] + (1 - alike**2) ** 0.5 * size[day]
+        y = np.exp(0.3 * np.repeat(size, 20)) * rng.normal(size=2400)
+        found = inference.interval(mae, y, np.zeros(2400), 0.95, sampling.Sample(moment=np.repeat(np.arange(120), 20)))
+        held.append(found["low"] <= np.exp(0.045) * (2 / np.pi) ** 0.5 <= found["high"])
+    assert 0.88 <= np.mean(held) <= 0.99
+
+
+def test_a_metric_of_the_users_leaves_out_what_was_drawn():
+    custom = importlib.import_module(f"{PACKAGE}.pipeline.custom")
+    z, y = customers(200)
+    y, p, group = np.repeat(y, 25), np.repeat(logistic(z), 25), np.repeat(np.arange(200), 25)
+    own = metrics._from("own_score", lambda y, p: float(np.mean((p >= 0.5) == (y == 1))))
+    known = metrics.metrics_for("binary", 0.5)["accuracy"]
+    for sample in (sampling.Sample(group), sampling.Sample(moment=group), sampling.Sample(group, group[::-1].copy())):
+        ours, exact = (inference._covariance([m], y, [p], sample, np.ones(1))[0][0, 0] for m in (own, known))
+        assert ours == pytest.approx(exact, rel=0.5)
+        assert ours > 10 * np.var(custom.jackknife(own.value, y, p)) / len(y)
+
+
+def test_one_group_alone_and_no_groups_count_rows():
+    z, y = customers(300)
+    brier = metrics.metrics_for("binary", 0.5)["brier"]
+    plain = inference.interval(brier, y, logistic(z), 0.95)
+    for sample in (sampling.Sample(np.zeros(300, dtype=int)), sampling.sample(pd.DataFrame({"row": np.arange(300)}))):
+        assert inference.interval(brier, y, logistic(z), 0.95, sample) == plain
+
+
+def test_alike_rows_are_no_reason_to_show_a_slice():
+    """Nothing changed but the noise of each group; counted by rows, slices of few groups look sure."""
+    shown = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        z, y = customers(100, seed)
+        group = np.repeat(np.arange(100), 40)
+        frame = pd.DataFrame({"region": rng.choice(["a", "b", "c", "d"], 100)[group]})
+        old, new = (logistic(z + 0.5 * rng.normal(size=100))[group] for _ in range(2))
+        of = metrics.metrics_for("binary", 0.7, COSTS)
+        sides = (of, inference.Side([old], [])), (of, inference.Side([new], []))
+        shown.append([
+            len(slices.find(frame, y[group], *sides, 0.05, known)["shown"])
+            for known in (sampling.ROWS, sampling.Sample(group))
+        ])  # fmt: skip
+    by_rows, by_groups = np.sum(shown, axis=0)
+    assert by_rows > 10 and by_groups <= 2
+
+
+def test_groups_and_time_of_runs_are_heeded_and_runs_without_them_are_read(tmp_path):
+    z, y = customers(400)
+    sides = [trained(z, 0.4, seed) for seed in (1, 2)]
+    runs_ = [a_run(tmp_path / str(i), s.seeds[0], y, folds=s.folds) for i, s in enumerate(sides)]
+    plain = compare.compare(*runs_)["metrics"]["brier"]["noise"]["rows"]
+    for column, values in {"group": np.arange(400) // 40, "time": np.arange(400) // 40}.items():
+        for number, run in enumerate(runs_):
+            frame = pd.read_parquet(run.path / "predictions.parquet")
+            place = frame["row"].str[1:].astype(int).to_numpy()
+            frame[column] = values[place]
+            folder = tmp_path / f"{column}-{number}"
+            shutil.copytree(run.path, folder)
+            frame.to_parquet(folder / "predictions.parquet")
+        known = compare.compare(*(runs.Run(tmp_path / f"{column}-{number}") for number in range(2)))
+        assert known["metrics"]["brier"]["noise"]["rows"] != plain
+        assert compare.compare(runs_[0], runs.Run(tmp_path / f"{column}-1"))["verdict"]  # an older run beside a new one
+
+
+def test_a_gap_that_goes_with_a_few_groups_tells_nothing():
+    findings = importlib.import_module(f"{PACKAGE}.pipeline.findings")
+    told = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        group = np.repeat(np.arange(30), 50)
+        gone, y = rng.random(30)[group] < 0.4, (rng.random(30)[group] < 0.5).astype(int)
+        inputs = pd.DataFrame({"x": np.where(gone, np.nan, 1.0)})
+        for task, target in (("binary", y), ("regression", y + 0.01 * rng.normal(size=1500))):
+            told.append([
+                findings.missingness(inputs, target, task, *sample)["x"]["p"] < 0.01
+                for sample in ([], [sampling.Sample(group)])
+            ])  # fmt: skip
+    by_rows, by_groups = np.mean(told, axis=0)
+    assert by_rows > 0.5 and by_groups <= 0.1
+
+
+# few rows -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("positives", [3, 10, 30])
+def test_metrics_of_few_positives_are_as_unsure_as_so_few_positives_are(positives):
+    """All found, none called in vain: 5,000 rows printed 0.999 to 1.000 whatever the number of positives."""
+    y = (np.arange(5000) < positives).astype(int)
+    p = np.where(y == 1, 0.9, 0.001)
+    known = metrics.metrics_for("binary", 0.5)
+    for name in ("recall", "precision", "f1", "roc_auc", "average_precision"):
+        found = inference.interval(known[name], y, p, 0.95)
+        share = 0.025 ** (1 / positives)
+        low = 2 * share / (1 + share) if name == "f1" else share
+        assert found["high"] == 1 and found["low"] == pytest.approx(low), name
+    assert inference.interval(known["accuracy"], y, p, 0.95)["low"] > 0.999  # of which there are 5,000 trials
+    grouped = inference.interval(known["recall"], y, p, 0.95, sampling.Sample(np.arange(5000) // 3))
+    assert grouped["low"] < inference.interval(known["recall"], y, p, 0.95)["low"]
+
+
+@pytest.mark.parametrize("positives", [3, 10, 30])
+def test_intervals_of_few_positives_hold_the_truth(positives):
+    rng, n = np.random.default_rng(positives), 1500
+    rate, pool = positives / n, 400_000
+    y = (rng.random(pool) < rate).astype(int)
+    z = rng.normal(size=pool) + 2.5 * y
+    p = logistic(np.log(rate / (1 - rate)) + 2.5 * z - 2.5**2 / 2)
+    known = metrics.metrics_for(
+        "binary", float(np.quantile(p[y == 1], 0.2)), params.Costs(false_positive=1, false_negative=40)
+    )
+    known.pop("calibration_error")  # the population's own is not zero, and differs by how it is cut into bins
+    yes, no, held = np.flatnonzero(y == 1), np.flatnonzero(y == 0), dict.fromkeys(known, 0)
+    for _ in range(150):
+        rows = np.r_[rng.choice(yes, positives), rng.choice(no, n - positives)]
+        for name, metric in known.items():
+            found = inference.interval(metric, y[rows], p[rows], 0.95)
+            held[name] += found["low"] <= metric.value(y, p) <= found["high"]
+    assert {name: share for name, share in held.items() if share < 0.88 * 150} == {}  # 92 % and the chance of 150
+
+
+def test_classes_of_few_rows_make_multiclass_metrics_unsure():
+    y = np.r_[np.zeros(3000), np.ones(2000), np.full(3, 2)].astype(int)
+    p = np.eye(3)[y] * 0.97 + 0.01
+    known = metrics.metrics_for("multiclass")
+    for name in ("balanced_accuracy", "f1_macro", "roc_auc"):
+        found = inference.interval(known[name], y, p, 0.95)
+        assert found["high"] == 1 and found["low"] < 0.85, name
+
+
+def test_two_models_that_find_the_same_three_positives_are_not_surely_the_same():
+    y = (np.arange(5000) < 3).astype(int)
+    rng = np.random.default_rng(1)
+    a, b = (np.where(y == 1, 0.9, 0.1) + 0.05 * rng.random(5000) for _ in range(2))
+    recall = metrics.metrics_for("binary", 0.5)["recall"]
+    found = inference.difference(recall, recall, y, inference.Side([a], []), inference.Side([b], []), 0.95)
+    assert found.high - found.low > 0.5
+    known = inference.difference(recall, recall, y, inference.Side([a], []), inference.Side([a], []), 0.95)
+    assert (known.low, known.high) == (0, 0)

@@ -57,10 +57,10 @@ def chance(sides: list[Pair]) -> np.ndarray:
     return found / len(bins[0]) ** 2
 
 
-def se(side: Pair) -> float:
-    """Standard error of the square."""
-    moved, least = influence(*side), float(chance([side])[0, 0])
-    return max(float(moved @ moved) / len(moved) ** 2 - least, least) ** 0.5
+def se(side: Pair, effect: float = 1.0) -> float:
+    """Standard error of the square; ``effect``: see :func:`interval`."""
+    moved, least = influence(*side), float(chance([side])[0, 0]) * effect**2
+    return max(float(moved @ moved) * effect / len(moved) ** 2 - least, least) ** 0.5
 
 
 def unsquare(squares: np.ndarray, noise: np.ndarray, freedom: float, confidence: float) -> tuple[float, float]:
@@ -78,10 +78,19 @@ def unsquare(squares: np.ndarray, noise: np.ndarray, freedom: float, confidence:
     return float(low), float(high)
 
 
-def interval(side: Pair, quantile: float) -> tuple[float, float]:
-    """Limits of one model's calibration error."""
-    middle, half = square(*side, np.ones(len(side[0]))), quantile * se(side)
-    return _root(middle - half), _root(middle + half)
+def interval(side: Pair, quantile: float, effect: float = 1.0) -> tuple[float, float]:
+    """Limits of one model's calibration error.
+
+    ``effect`` says how many times larger the chance variance of a mean is than that of rows drawn one by one: what
+    chance adds to a squared gap, and the scatter of it, are so many times larger as well.
+    """
+    outcomes, p = side
+    middle, half = square(outcomes, p, np.ones(len(p))), quantile * se(side, effect)
+    if effect == 1:
+        return _root(middle - half), _root(middle + half)
+    _, size, _, chances = gaps(outcomes, p, np.ones(len(p)))
+    less = (effect - 1) * float(np.nansum(size * chances)) / len(p)
+    return _root(middle - less - half), max(_root(middle - less + half), _root(middle))
 
 
 def _root(value: float) -> float:

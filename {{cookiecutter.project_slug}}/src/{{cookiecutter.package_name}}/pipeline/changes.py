@@ -69,7 +69,8 @@ def _data(baseline: Run, candidate: Run, contract: Contract) -> dict[str, Any] |
     if found["added"] or found["removed"] or changed:
         old, new = baseline.holdout, candidate.holdout
         found["columns"] = _columns(old.set_index("row"), new.set_index("row"))
-        found["moved"] = _moved(old, new, contract, params.load(candidate.path / "params.yaml").drift)
+        limits = params.load(candidate.path / "params.yaml").drift
+        found["moved"] = _moved(old, new, contract, limits, (baseline.judged, candidate.judged))
     return found
 
 
@@ -84,14 +85,20 @@ def _columns(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-def _moved(old: pd.DataFrame, new: pd.DataFrame, contract: Contract, limits: params.Drift) -> dict[str, Any]:
-    from . import drift  # brings scikit-learn with it: a second that most comparisons can do without
+def _moved(
+    old: pd.DataFrame,
+    new: pd.DataFrame,
+    contract: Contract,
+    limits: params.Drift,
+    drawn: tuple[pd.DataFrame, pd.DataFrame],
+) -> dict[str, Any]:
+    from . import distances  # brings scipy's statistics with it: most comparisons can do without
 
     table = contract.table
     alike = [c for c in old.columns.intersection(new.columns) if old[c].dtype.kind == new[c].dtype.kind]
     kept = [p for p in table.properties if p.role or p.name in alike]
     shared = contract.model_copy(update={"objects": [table.model_copy(update={"properties": kept})]})
-    columns = drift.compare(old, new, shared, limits)
+    columns = distances.compare(old, new, shared, limits, drawn=drawn)
     return {name: column for name, column in columns.items() if column["drift"]}
 
 

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from . import contract as contracts
-from . import inference, metrics, params, slices
-from .identity import GAP, group_codes, same_rows
+from . import inference, metrics, params, sampling, slices
+from .identity import GAP, same_rows
 from .inference import Difference, Side
 from .metrics import Metric
 from .runs import Run
+from .sampling import ROWS, Sample
 from .thresholds import best_threshold, draw_thresholds
 
 DECISION = {
@@ -73,8 +74,8 @@ def compare(baseline: Run, candidate: Run) -> dict[str, Any]:
         thresholds[0], draws[0] = _thresholds(baseline, chosen.costs)
     before, after = (metrics.chosen(chosen, threshold) for threshold in thresholds)
     again = [(metrics.chosen(chosen, a), metrics.chosen(chosen, b)) for a, b in zip(*draws, strict=False)]
-    groups = group_codes(right.loc[rows, "group"]) if "group" in right else None
-    found = judge(y, (before, old), (after, new), chosen, groups, again)
+    sample = sampling.sample(right.loc[rows])
+    found = judge(y, (before, old), (after, new), chosen, sample, again)
     verdict, reason = _overall({n: r for n, r in found.items() if r["gate"]} or found)
     if thresholds[0] != thresholds[1] and all(map(np.array_equal, old.seeds, new.seeds)):
         reason += (
@@ -91,7 +92,7 @@ def compare(baseline: Run, candidate: Run) -> dict[str, Any]:
         "seeds": {"baseline": len(old.seeds), "candidate": len(new.seeds)},
         "thresholds": dict(zip(("baseline", "candidate"), thresholds, strict=True)),
         "costs_changed": costs_changed,
-        "slices": slices.find(features, y, (before, old), (after, new), 1 - chosen.review.confidence),
+        "slices": slices.find(features, y, (before, old), (after, new), 1 - chosen.review.confidence, sample),
         "method": "paired on the same rows; noise of rows and of training; Holm's correction over the gated metrics",
         "confidence": chosen.review.confidence,
         "currency": chosen.costs.currency if chosen.costs else None,
@@ -115,7 +116,7 @@ def judge(
     old: slices.Judged,
     new: slices.Judged,
     chosen: params.Params,
-    groups: np.ndarray | None = None,
+    sample: Sample = ROWS,
     again: Sequence[tuple[dict[str, Metric], dict[str, Metric]]] = (),
 ) -> dict[str, dict[str, Any]]:
     """Judge each metric and its gate.
@@ -123,14 +124,14 @@ def judge(
     Parameters
     ----------
     old, new : the metrics and predictions of the two sides
-    groups, again : see :func:`inference.difference`; ``again`` are both sides' metrics at other thresholds
+    sample, again : see :func:`inference.difference`; ``again`` are both sides' metrics at other thresholds
     """
     confidence, found = chosen.review.confidence, {}
     for family in ("gated", "other"):
         names = [name for name in new[0] if (name in chosen.gates) == (family == "gated")]
         draws = {n: [(a[n], b[n]) for a, b in again] if n in metrics.DECIDED else [] for n in names}
         moved = [
-            inference.difference(old[0][n], new[0][n], y, old[1], new[1], confidence, groups, draws[n]) for n in names
+            inference.difference(old[0][n], new[0][n], y, old[1], new[1], confidence, sample, draws[n]) for n in names
         ]
         adjusted = inference.holm([d.p for d in moved])
         for name, difference, p in zip(names, moved, adjusted, strict=True):
@@ -243,7 +244,7 @@ def _thresholds(run: Run, costs: params.Costs | None) -> tuple[float, list[float
     """The threshold that the run would have chosen on its folds, had it known these costs; and its draws."""
     folds = run.predictions[run.predictions["part"].str.startswith("fold")]
     y, p = folds["target"].to_numpy("int64"), folds["prediction"].to_numpy()
-    return best_threshold(y, p, costs), draw_thresholds(folds["row"], y, p, costs)
+    return best_threshold(y, p, costs), draw_thresholds(sampling.draws(folds), y, p, costs)
 
 
 def _overall(gated: dict[str, dict[str, Any]]) -> tuple[str, str]:

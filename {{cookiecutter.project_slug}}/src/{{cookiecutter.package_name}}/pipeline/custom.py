@@ -32,8 +32,20 @@ def functions() -> dict[str, Function]:
 
 
 def jackknife(function: Function, y: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """Influences of a function that is known by its values alone: what changes when a group of rows is left out."""
-    group = np.random.default_rng(0).permutation(len(y)) % min(GROUPS, len(y))
-    size = np.bincount(group)
-    without = np.asarray([function(y[group != g], p[group != g]) for g in range(len(size))])
-    return ((without.mean() - without) * (len(size) - 1) * np.sqrt(size))[group]
+    """Influences of a function that is known by its values alone: what changes when some rows are left out."""
+    parts = np.random.default_rng(0).permutation(len(y)) % min(GROUPS, len(y))
+    size, without = _without(function, y, p, parts)
+    return ((without.mean() - without) * (len(size) - 1) * np.sqrt(size))[parts]  # as of rows drawn one by one
+
+
+def leave_out(function: Function, y: np.ndarray, p: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Influences, to be summed over the parts, where each of the numbered parts was drawn as a whole."""
+    size, without = _without(function, y, p, parts)
+    kept = len(y) - size
+    return ((float(without @ kept) / kept.sum() - without) * kept / size)[parts]
+
+
+def _without(function: Function, y: np.ndarray, p: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of each part, and the function of all rows but these."""
+    size = np.bincount(parts)
+    return size, np.asarray([function(y[parts != part], p[parts != part]) for part in range(len(size))])

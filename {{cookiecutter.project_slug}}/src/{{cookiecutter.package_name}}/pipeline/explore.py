@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from . import contract as contracts
-from . import data, findings, html, outputs, params
+from . import data, findings, html, outputs, params, sampling
 from .blocks import SHOWN, Block, Report, Section, Table, Text, number
 from .errors import InputError
 from .labels import number_names, time_names, unused
@@ -126,7 +126,8 @@ def _levels(values: pd.Series, ordered: bool) -> tuple[np.ndarray, list[str]]:
 
 
 def _gaps(known: pd.DataFrame, obj: SchemaObject, y: np.ndarray, chosen: Params) -> Block:
-    gaps = findings.missingness(known[[p.name for p in obj.features]], y, chosen.task)
+    drawn = sampling.sample(sampling.units(known, obj, known.index.to_series()))
+    gaps = findings.missingness(known[[p.name for p in obj.features]], y, chosen.task, drawn)
     if not gaps:
         return Text("No feature has a gap.")
     rows = [

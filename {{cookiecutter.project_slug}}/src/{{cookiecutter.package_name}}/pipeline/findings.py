@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 from . import identity
 from .odcs import TEMPORAL, SchemaObject
 from .params import Task
+from .sampling import ROWS, Sample
 
 HIGH_MISSING = 0.3
 SIGNIFICANCE = 0.01  # over all columns together (Bonferroni)
@@ -18,16 +19,17 @@ CLEAR = 0.1  # an association smaller than this is of no use, however sure it is
 NAMED = 20
 
 
-def missingness(inputs: pd.DataFrame, y: np.ndarray, task: Task) -> dict[str, dict[str, Any]]:
+def missingness(inputs: pd.DataFrame, y: np.ndarray, task: Task, sample: Sample = ROWS) -> dict[str, dict[str, Any]]:
     """Return, by column with gaps, their share, and whether having a gap goes with the target.
 
-    ``association`` is between 0 and 1: Cramér's V for classes, the correlation for a number; ``p`` is its test.
+    ``association`` is between 0 and 1: Cramér's V for classes, the correlation for a number; ``p`` is its test,
+    over what was drawn.
     """
     found: dict[str, dict[str, Any]] = {}
     for name, share in inputs.isna().mean().items():
         if share > 0:
             gone = inputs[name].isna().to_numpy()
-            association, p = _association(gone, y, task) if share < 1 else (0.0, 1.0)
+            association, p = _association(gone, y, task, sample) if share < 1 else (0.0, 1.0)
             found[str(name)] = {"share": round(share, 4), "association": round(association, 4), "p": float(f"{p:.3g}")}
     for entry in found.values():
         entry["predicts"] = entry["p"] < SIGNIFICANCE / len(found) and entry["association"] >= CLEAR
@@ -47,13 +49,25 @@ def equal_rows(table: pd.DataFrame, obj: SchemaObject) -> list[str]:
     ]
 
 
-def _association(gone: np.ndarray, y: np.ndarray, task: Task) -> tuple[float, float]:
+def _association(gone: np.ndarray, y: np.ndarray, task: Task, sample: Sample) -> tuple[float, float]:
     if task == "regression":
         found = stats.spearmanr(gone, y)
-        return abs(float(found.statistic)), float(found.pvalue)
+        size = abs(float(found.statistic))
+        if sample.alone or not 0 < size < 1:
+            return size, float(found.pvalue)
+        free = len(y) / sample.effect(_together(gone, stats.rankdata(y))) - 2
+        return size, float(2 * special.stdtr(max(free, 1), -size * (max(free, 1) / (1 - size**2)) ** 0.5))
     table = pd.crosstab(gone, y).to_numpy()
-    chi2, p, *_ = stats.chi2_contingency(table, correction=False)
+    chi2, p, free, _ = stats.chi2_contingency(table, correction=False)
+    if not sample.alone:  # Rao and Scott 1984
+        effects = [sample.effect(_together(gone, y == k)) for k in np.unique(y)]
+        p = special.chdtrc(free, chi2 / float(np.mean(effects)))
     return float(np.sqrt(chi2 / len(y))), float(p)
+
+
+def _together(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """What each row adds to the covariance."""
+    return (a - a.mean()) * (b - b.mean())
 
 
 def warnings(table: pd.DataFrame, obj: SchemaObject, gaps: dict[str, dict[str, Any]]) -> list[str]:

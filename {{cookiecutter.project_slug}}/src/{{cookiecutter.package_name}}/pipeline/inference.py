@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from . import calibration
+from . import boundaries, calibration, custom
 from .metrics import Metric
+from .sampling import ROWS, Sample
 
 POWER = 0.8
 ROUNDING = 1e-12
@@ -57,7 +58,7 @@ def difference(
     old: Side,
     new: Side,
     confidence: float,
-    groups: np.ndarray | None = None,
+    sample: Sample = ROWS,
     draws: list[tuple[Metric, Metric]] | None = None,
 ) -> Difference:
     """Estimate how a metric differs.
@@ -66,30 +67,32 @@ def difference(
     ----------
     before, after : the metric of each side, since each decides at its own threshold
     draws : ``before`` and ``after`` at thresholds that might as well have been chosen, for metrics that hang on them
-    groups : the number of each row's group, where rows of a group resemble each other: groups are then what was drawn
+    sample : what was drawn: rows one by one, groups or stretches of time
     """
     models = [*old.seeds, *new.seeds, *old.folds, *new.folds]
     sizes = [len(part) for part in (old.seeds, new.seeds, old.folds, new.folds)]
     metrics = [m for m, size in zip((before, after) * 2, sizes, strict=True) for _ in range(size)]
     seen = np.asarray([m.estimate(y, p) for m, p in zip(metrics, models, strict=True)])
-    cov = _covariance(np.stack([m.influence(y, p) for m, p in zip(metrics, models, strict=True)]), groups)
+    first, second = len(old.seeds), len(old.seeds) + len(new.seeds)
+    means = np.zeros((2, len(models)))  # from all models to the mean over seeds of each side
+    means[0, :first], means[1, first:second] = 1 / first, 1 / (second - first)
+    cov, drawn, apart = _covariance(metrics, y, models, sample, means[1] - means[0])
     least = np.zeros_like(cov)
     if before.reliability:
         least = calibration.chance([m.reliability(y, p) for m, p in zip(metrics, models, strict=True) if m.reliability])
         cov -= least
-    first, second = len(old.seeds), len(old.seeds) + len(new.seeds)
-    means = np.zeros((2, len(models)))  # from all models to the mean over seeds of each side
-    means[0, :first], means[1, first:second] = 1 / first, 1 / (second - first)
     sides = max((means @ part @ means.T for part in (cov, least)), key=_apart)
     moved = float(seen[first:second].mean() - seen[:first].mean())
     rows = _apart(sides)
     rows = rows if rows > ROUNDING * np.trace(sides) else 0.0
     training, spread, freedom = _training(seen, cov, first, second, len(old.folds), len(new.folds))
-    choice, chosen = _choice(y, old.seeds[0], new.seeds[0], draws or [], groups)
-    drawn = len(y) if groups is None else int(groups.max()) + 1
+    choice, chosen = _choice(y, old.seeds[0], new.seeds[0], draws or [], sample)
+    if not all(map(np.array_equal, old.seeds, new.seeds)):
+        added, most = _few([(before, old.seeds[0]), (after, new.seeds[0])], y, apart, sample)
+        rows, drawn = rows + added, min(drawn, most)
     total = float(rows + np.nan_to_num(training) + choice)
     # What scatters and was measured few times makes the sum unsure, also the part of it that is then taken off.
-    parts = [(rows, drawn - 1), (np.nan_to_num(spread), freedom), (chosen, len(draws or []) - 1)]
+    parts = [(rows, drawn), (np.nan_to_num(spread), freedom), (chosen, len(draws or []) - 1)]
     if parts := [(variance, free) for variance, free in parts if variance > 0]:
         unsure = sum(variance**2 / free for variance, free in parts)
         freedom = max(total**2 / unsure, min(free for _, free in parts))
@@ -113,11 +116,47 @@ def _apart(cov: np.ndarray) -> float:
     return float(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1])
 
 
-def _covariance(influences: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
-    """Covariances (m, m) of m metrics over which rows were drawn, from influences (m, n)."""
-    n = influences.shape[1]
-    drawn = influences if groups is None else np.stack([np.bincount(groups, i) for i in influences])
-    return drawn @ drawn.T / n**2 * drawn.shape[1] / max(drawn.shape[1] - 1, 1)
+def _covariance(
+    metrics: list[Metric], y: np.ndarray, models: list[np.ndarray], sample: Sample, lead: np.ndarray
+) -> tuple[np.ndarray, float, np.ndarray]:
+    """Covariances (m, m) of models' metrics over what was drawn, degrees of freedom, and the influences on the lead.
+
+    ``lead`` (m,) is the combination of the models that is asked for: how long a stretch of time must be is seen in it.
+    """
+    pairs = list(zip(metrics, models, strict=True))
+    found = []
+    if not sample.alone and any(m.left_out for m in metrics):
+        for way in (Sample(group=sample.group), Sample(moment=sample.moment)):
+            parts = way.coarse(custom.GROUPS)
+            codes = parts.moment if parts.group is None else parts.group
+            if codes is not None and codes.max() > 0:
+                influences = np.stack([m.left_out(y, p, codes) if m.left_out else m.influence(y, p) for m, p in pairs])
+                found.append((*parts.covariance(influences, lead @ influences), lead @ influences))
+    if found:
+        return max(found, key=lambda way: float(np.trace(way[0])))
+    influences = np.stack([m.influence(y, p) for m, p in pairs])
+    return (*sample.covariance(influences, lead @ influences), lead @ influences)
+
+
+def _few(
+    sides: list[tuple[Metric, np.ndarray]], y: np.ndarray, moved: np.ndarray, sample: Sample
+) -> tuple[float, float]:
+    """What is to be added to the variance where few trials differ, and the most degrees of freedom of so few.
+
+    Two models that agree on three positives may differ on the fourth: where few rows tell them apart, two more trials
+    are added, one each way (Agresti and Min 2005). ``moved`` are the influences on the difference.
+    """
+    draws = [
+        [max(sample.count(share.trials), 1) for share in metric.shares(y, p)] for metric, p in sides if metric.shares
+    ]
+    least = min((count for side in draws for count in side), default=boundaries.MANY)
+    freedom = np.inf if least >= boundaries.MANY else max(least - 1.0, 1.0)
+    drawn = [moved, *(np.bincount(codes, moved) for codes in sample.partitions(moved))]
+    squares = min((each**2 for each in drawn), key=len)
+    apart = float(squares.sum()) ** 2 / float(squares @ squares) if squares.any() else 0.0
+    if apart >= boundaries.FEW or not draws:
+        return 0.0, freedom
+    return max(2 * sum(1 / count**2 for count in side) / len(side) ** 2 for side in draws if side), freedom
 
 
 def _scatter(values: np.ndarray, cov: np.ndarray) -> np.ndarray:
@@ -160,35 +199,67 @@ def _training(
 
 
 def _choice(
-    y: np.ndarray, old: np.ndarray, new: np.ndarray, draws: list[tuple[Metric, Metric]], groups: np.ndarray | None
+    y: np.ndarray, old: np.ndarray, new: np.ndarray, draws: list[tuple[Metric, Metric]], sample: Sample
 ) -> tuple[float, float]:
     """Variance of the difference from the choice of thresholds, without and with the rows' part in it."""
     if len(draws) < 2:
         return 0.0, 0.0
     values = np.asarray([b.value(y, new) - a.value(y, old) for a, b in draws])
     influences = np.stack([b.influence(y, new) - a.influence(y, old) for a, b in draws])
-    found = _scatter(values, _covariance(influences, groups))
+    found = _scatter(values, sample.covariance(influences, influences.mean(axis=0))[0])
     return max(float(found[1]), 0.0), float(found[0])
 
 
-def interval(metric: Metric, y: np.ndarray, p: np.ndarray, confidence: float) -> dict[str, float]:
-    """Return a metric's value, low and high over which rows fell into the holdout.
+def interval(
+    metric: Metric, y: np.ndarray, p: np.ndarray, confidence: float, sample: Sample = ROWS
+) -> dict[str, float]:
+    """Return a metric's value, low and high over what was drawn into the holdout.
 
-    A share gets its interval on the logit scale, so that it stays between 0 and 1 (Agresti 2013).
+    A share gets its interval on the logit scale, so that it stays between 0 and 1 (Agresti 2013); where few rows speak
+    see :mod:`boundaries`.
     """
     value, tail = metric.value(y, p), (1 + confidence) / 2
     if np.isnan(value):
         return {"value": value, "low": value, "high": value}
-    half = float(_covariance(metric.influence(y, p)[None])[0, 0]) ** 0.5 * special.stdtrit(len(y) - 1, tail)
+    cov, freedom, _ = _covariance([metric], y, [p], sample, np.ones(1))
+    variance, shares = float(cov[0, 0]), metric.shares(y, p) if metric.shares else []
+    quantile = float(special.stdtrit(freedom, tail))
+    half = variance**0.5 * quantile
     low, high = value - half, value + half
     if metric.reliability:
-        low, high = calibration.interval(metric.reliability(y, p), special.stdtrit(len(y) - 1, tail))
-    elif metric.unit and 0 < value < 1:
+        outcomes, chances = metric.reliability(y, p)
+        low, high = calibration.interval((outcomes, chances), quantile, sample.effect(outcomes - chances))
+    elif boundaries.few(shares, sample):
+        low, high = boundaries.combined(shares, confidence, sample)
+    elif (
+        metric.rows and not shares and (limits := _of_few_losses(metric, y, p, variance, quantile, confidence, sample))
+    ):
+        low, high = limits
+    elif metric.unit:
         low, high = (1 / (1 + (1 / value - 1) * np.exp(k * half / (value * (1 - value)))) for k in (1, -1))
-    elif metric.unit:  # no row speaks against none or all: the rule of three
-        least = (1 - tail) ** (1 / len(y))
-        low, high = (0.0, 1 - least) if value == 0 else (least, 1.0)
     return {"value": value, "low": float(low), "high": float(high)}
+
+
+def _of_few_losses(
+    metric: Metric, y: np.ndarray, p: np.ndarray, variance: float, quantile: float, confidence: float, sample: Sample
+) -> tuple[float, float] | None:
+    """Limits of a mean loss that few rows make; None where many rows speak."""
+    assert metric.rows is not None
+    losses = metric.rows(y, p).astype("float64")
+    mean = float(losses.mean())
+    if metric.root:  # the variance is the root's
+        variance *= 4 * mean
+    unseen = 0.0 if metric.root or metric.name == "mae" else boundaries.unseen(metric.rows, y, p, mean == 0, sample)
+    if not unseen and mean**2 >= boundaries.FEW_EVENTS * variance:
+        return None
+    largest = max(unseen, float(losses.max()))
+    for codes in sample.partitions(losses - mean):
+        largest = max(largest, float(np.bincount(codes, losses).max()))
+    certain = (quantile / special.ndtri((1 + confidence) / 2)) ** 2
+    low, high = boundaries.loss(mean, variance * certain, largest / len(y), confidence)
+    if metric.root:
+        return low**0.5, high**0.5
+    return low, min(high, 1.0) if metric.unit else high
 
 
 def holm(p: list[float]) -> list[float]:

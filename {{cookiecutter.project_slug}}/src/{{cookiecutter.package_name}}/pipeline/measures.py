@@ -17,6 +17,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from . import metrics
 from .checks import ROWS, skill_of
 from .params import Task
+from .sampling import ROWS as EACH_ROW
+from .sampling import Sample
 from .tables import by_frequency
 
 SHUFFLED = 2_000  # rows, for permutation importance
@@ -41,6 +43,7 @@ def measure(
     task: Task,
     seed: int,
     edges: dict[str, float] | None = None,
+    sample: Sample = EACH_ROW,
 ) -> dict[str, Any]:
     """Measure what the checks and the importances need; small, and the same in every repetition.
 
@@ -51,13 +54,14 @@ def measure(
     train, holdout : positions of the rows that trained and that judge
     folds : the overall metric (``OVERALL``) of each fold
     edges : what the search of params.yaml chose at the edge of its space
+    sample : what was drawn into the holdout: rows, groups or stretches of time
 
     Returns
     -------
     Numbers to be judged by :func:`checks.fired`, for ``metrics.json``.
     """
     metric = metrics.metrics_for(task)[OVERALL[task]]
-    seen, judged = _evenly(train), _evenly(holdout)
+    seen, judged, drawn = _evenly(train), _evenly(holdout), sample.take(_evenly(np.arange(len(holdout))))
     p = predict(inputs.iloc[judged])
     plain, levels = _plain(inputs.take(np.r_[seen, judged]))
     left, right, known = plain[: len(seen)], plain[len(seen) :], y[seen]
@@ -69,12 +73,12 @@ def measure(
     strongest, shuffled = ranked[:COLUMNS], judged[: max(SHUFFLED // 4, min(SHUFFLED, SHUFFLED_CELLS // len(ranked)))]
     kept = np.flatnonzero(inputs.columns.isin(ranked[:BOOSTED]))
     small = _small_boosting(left[:, kept], known, right[:, kept], [levels[j] for j in kept], task, seed, p)
-    gain, moved = _gain(metric, y[judged], p, small)
+    gain, moved = _gain(metric, y[judged], p, small, drawn)
     told = [fold for fold in folds if fold is not None]
     return {
         "metric": metric.name,
         "holdout": metric.value(y[judged], p),
-        "holdout_error": _error(metric, y[judged], p, seed),
+        "holdout_error": _error(metric, y[judged], p, seed) * drawn.effect(metric.influence(y[judged], p)) ** 0.5,
         "train": metric.value(known, predict(inputs.iloc[seen])),
         "cross_validation": float(np.mean(told)) if told else None,
         "cross_validation_error": float(np.std(told, ddof=1) / len(told) ** 0.5) if len(told) > 1 else None,
@@ -97,10 +101,13 @@ def _error(metric: metrics.Metric, y: np.ndarray, p: np.ndarray, seed: int) -> f
     return max(float(np.linalg.norm(metric.influence(target, p))) for target in targets) / len(y)
 
 
-def _gain(metric: metrics.Metric, y: np.ndarray, p: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+def _gain(
+    metric: metrics.Metric, y: np.ndarray, p: np.ndarray, other: np.ndarray, sample: Sample
+) -> tuple[float, float]:
     """How much the other prediction is better, and its paired standard error."""
     influence = metric.influence(y, other) - metric.influence(y, p)
-    return metric.value(y, other) - metric.value(y, p), float((influence @ influence) ** 0.5 / len(y))
+    error = float((influence @ influence * sample.effect(influence)) ** 0.5 / len(y))
+    return metric.value(y, other) - metric.value(y, p), error
 
 
 def _evenly(rows: np.ndarray) -> np.ndarray:

@@ -11,18 +11,20 @@ influences over n is the metric's variance, and the influence of a difference is
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from . import calibration, custom
+from .boundaries import Share, f1_of, of_area, of_trials
 from .errors import InputError, did_you_mean
 from .params import Costs, Params, Task
 from .ranking import average_precision, average_precision_influence, roc_auc, roc_auc_influence
 
 Value = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 PerRow = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Shares = Callable[[np.ndarray, np.ndarray], list[Share]]
 # Binary metrics that move with the threshold. Not the cost: it is lowest there, so that it hardly moves at all.
 DECIDED = ("accuracy", "precision", "recall", "f1")
 
@@ -39,6 +41,9 @@ class Metric:
     rows : for a metric that is a mean over rows, what it is the mean of
     unit : True for a metric between 0 and 1
     reliability : for calibration errors, outcome and probability given y and p; influences are those on the square
+    shares : for a metric between 0 and 1 that is a share, or a mean of shares, those shares given y and p
+    root : True for the root of a mean of losses
+    left_out : for a function known by its values alone: influences from leaving out numbered parts of the rows
     """
 
     name: str
@@ -49,6 +54,9 @@ class Metric:
     rows: PerRow | None = None
     unit: bool = False
     reliability: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None
+    shares: Shares | None = None
+    root: bool = False
+    left_out: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] | None = None
 
     @property
     def arrow(self) -> str:
@@ -126,8 +134,11 @@ def _binary(threshold: float, costs: Costs | None) -> list[Metric]:
         chosen = p >= threshold
         return np.column_stack([chosen & (y == 1), chosen & (y != 1), ~chosen & (y == 1)])
 
+    def counted(of: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]], back: Any = float) -> Shares:
+        return lambda y, p: [of_trials(*of(y == 1, p >= threshold), back=back)]
+
     found = [
-        Metric("roc_auc", "ROC AUC", 1, roc_auc, roc_auc_influence, unit=True),
+        Metric("roc_auc", "ROC AUC", 1, roc_auc, roc_auc_influence, unit=True, shares=lambda y, p: [_area(y, p)]),
         Metric("average_precision", "PR AUC", 1, average_precision, average_precision_influence, unit=True),
         _mean("log_loss", "log loss", -1, log_loss_rows),
         _mean("brier", "Brier score", -1, lambda y, p: (p - y) ** 2, unit=True),
@@ -137,9 +148,25 @@ def _binary(threshold: float, costs: Costs | None) -> list[Metric]:
         _of_means("recall", "recall", 1, hits, lambda m: _ratio(m[0], m[0] + m[2]), unit=True),
         _of_means("f1", "F1", 1, hits, lambda m: _ratio(2 * m[0], 2 * m[0] + m[1] + m[2]), unit=True),
     ]
+    shares: dict[str, Shares] = {
+        "average_precision": lambda y, p: [
+            of_area(average_precision(y, p, np.ones(len(y))), average_precision_influence(y, p), y == 1)
+        ],
+        "accuracy": counted(lambda truth, guess: (truth == guess, np.ones(len(truth), dtype=bool))),
+        "precision": counted(lambda truth, guess: (truth, guess)),
+        "recall": counted(lambda truth, guess: (guess, truth)),
+        "f1": counted(lambda truth, guess: (truth & guess, truth | guess), f1_of),
+    }
+    found = [replace(metric, shares=shares.get(metric.name, metric.shares)) for metric in found]
     if costs:
         found.insert(1, _mean("cost", "cost per case", -1, lambda y, p: case_costs(y, p >= threshold, costs)))
     return found
+
+
+def _area(y: np.ndarray, p: np.ndarray) -> Share:
+    """The ROC AUC as a mean over the rows of the rarer class."""
+    rarer = (y == 1) == (np.sum(y == 1) <= np.sum(y != 1))
+    return of_area(roc_auc(y, p, np.ones(len(y))), roc_auc_influence(y, p), rarer)
 
 
 def _calibration(reliability: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]) -> Metric:
@@ -171,8 +198,22 @@ def _multiclass(costs: Costs | None) -> list[Metric]:
         return float(np.nanmean([roc_auc(y == k, p[:, k], w) for k in range(p.shape[1])]))
 
     def areas_influence(y: np.ndarray, p: np.ndarray) -> np.ndarray:
-        occurring = [k for k in range(p.shape[1]) if 0 < np.sum(y == k) < len(y)]
-        return np.mean([roc_auc_influence((y == k).astype(int), p[:, k]) for k in occurring], axis=0)
+        return np.mean([roc_auc_influence((y == k).astype(int), p[:, k]) for k in occurring(y, p)], axis=0)
+
+    def occurring(y: np.ndarray, p: np.ndarray) -> list[int]:
+        return [k for k in range(p.shape[1]) if 0 < np.sum(y == k) < len(y)]
+
+    def each_f1(y: np.ndarray, p: np.ndarray) -> list[Share]:
+        guess = p.argmax(axis=1)
+        classes = [k for k in range(p.shape[1]) if np.any((y == k) | (guess == k))]
+        return [of_trials((y == k) & (guess == k), (y == k) | (guess == k), f1_of) for k in classes]
+
+    shares: dict[str, Shares] = {
+        "balanced_accuracy": lambda y, p: [of_trials(p.argmax(axis=1) == k, y == k) for k in np.unique(y)],
+        "accuracy": lambda y, p: [of_trials(p.argmax(axis=1) == y, np.ones(len(y), dtype=bool))],
+        "f1_macro": each_f1,
+        "roc_auc": lambda y, p: [_area((y == k).astype(int), p[:, k]) for k in occurring(y, p)],
+    }
 
     found = [
         _mean("log_loss", "log loss", -1, log_loss_rows),
@@ -182,6 +223,7 @@ def _multiclass(costs: Costs | None) -> list[Metric]:
         Metric("roc_auc", "ROC AUC (one against rest)", 1, areas, areas_influence, unit=True),
         _calibration(lambda y, p: (p.argmax(axis=1) == y, p.max(axis=1))),
     ]
+    found = [replace(metric, shares=shares.get(metric.name)) for metric in found]
     if costs:
         table = cost_table(costs)
         found.insert(1, _mean("cost", "cost per case", -1, lambda y, p: table[y.astype(int), cheapest(p, costs)]))
@@ -193,8 +235,9 @@ def _regression() -> list[Metric]:
         centred = y - y.mean()  # the variance from moments: exact enough once the values are near zero
         return np.column_stack([(y - p) ** 2, centred**2, centred])
 
+    rmse = _of_means("rmse", "RMSE", -1, squares, lambda m: np.sqrt(m[0]))
     return [
-        _of_means("rmse", "RMSE", -1, squares, lambda m: np.sqrt(m[0])),
+        replace(rmse, rows=lambda y, p: (y - p) ** 2, root=True),
         _mean("mae", "MAE", -1, lambda y, p: np.abs(y - p)),
         _of_means("r2", "R²", 1, squares, lambda m: 1 - _ratio(m[0], m[1] - m[2] ** 2, np.nan)),
     ]
@@ -206,7 +249,14 @@ def _from(name: str, function: custom.Function) -> Metric:
         return float(function(np.repeat(y, times), np.repeat(p, times, axis=0)))
 
     sign = -1 if name.endswith(custom.LOWER) else 1
-    return Metric(name, name.replace("_", " "), sign, value, lambda y, p: custom.jackknife(function, y, p))
+    return Metric(
+        name,
+        name.replace("_", " "),
+        sign,
+        value,
+        lambda y, p: custom.jackknife(function, y, p),
+        left_out=lambda y, p, parts: custom.leave_out(function, y, p, parts),
+    )
 
 
 def metrics_for(task: Task, threshold: float | None = None, costs: Costs | None = None) -> dict[str, Metric]:

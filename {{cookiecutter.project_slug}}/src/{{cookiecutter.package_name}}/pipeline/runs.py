@@ -53,10 +53,17 @@ class Run:
     def predictions(self) -> pd.DataFrame:
         """Columns ``row`` (text), ``part``, ``seed``, ``target``, ``prediction``.
 
-        With a group column in the contract, also ``group``. Parts are ``holdout``, ``fold-1`` …, and the holdout as a
-        fold's model sees it, ``holdout-fold-1`` ….
+        With a group or a time column in the contract, also ``group`` and ``time``, but for older runs. Parts are
+        ``holdout``, ``fold-1`` …, and the holdout as a fold's model sees it, ``holdout-fold-1`` ….
         """
         return pd.read_parquet(self.path / "predictions.parquet")
+
+    @cached_property
+    def judged(self) -> pd.DataFrame:
+        """The predictions of :attr:`holdout`'s rows, in their order, by the first seed's model."""
+        frame = self.predictions
+        first = frame[(frame["part"] == "holdout") & (frame["seed"] == self.manifest["seeds"][0])]
+        return first.set_index("row").loc[self.holdout["row"]].reset_index()
 
     @cached_property
     def rows(self) -> pd.DataFrame | None:

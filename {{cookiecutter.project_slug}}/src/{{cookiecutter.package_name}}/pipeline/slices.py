@@ -18,6 +18,7 @@ from scipy import special
 from .inference import Side, holm
 from .labels import number_names, time_names, unused
 from .metrics import Metric
+from .sampling import ROWS, Sample
 from .tables import by_frequency
 
 LOSSES = ("cost", "log_loss", "mae")
@@ -27,13 +28,16 @@ SHOWN = 12
 Judged = tuple[dict[str, Metric], Side]  # a side's metrics, each at the side's own threshold, and predictions
 
 
-def find(frame: pd.DataFrame, y: np.ndarray, old: Judged, new: Judged, alpha: float) -> dict[str, Any]:
+def find(
+    frame: pd.DataFrame, y: np.ndarray, old: Judged, new: Judged, alpha: float, sample: Sample = ROWS
+) -> dict[str, Any]:
     """Return how many slices were judged and, of those whose difference is sure, the surest dozen.
 
     Parameters
     ----------
     frame : the feature columns of the rows of ``y``
     alpha : the chance, over all slices together, that a difference is shown where there is none
+    sample : what was drawn: rows, groups or stretches of time
     """
     ways = [way for way in groupings(frame) if len(way[2]) > 1]
     found: list[dict[str, Any]] = []
@@ -41,8 +45,9 @@ def find(frame: pd.DataFrame, y: np.ndarray, old: Judged, new: Judged, alpha: fl
         before, before_folds = _losses(old[0][name], y, old[1])
         after, after_folds = _losses(new[0][name], y, new[1])
         paired = after_folds - before_folds if after_folds.shape == before_folds.shape else np.zeros((0, len(y)))
+        drawn = sample.partitions(after - before - np.mean(after - before))
         for column, codes, labels in ways:
-            rows, means, errors = _judge(codes, len(labels), before, after, paired)
+            rows, means, errors = _judge(codes, len(labels), before, after, paired, drawn)
             found += [
                 {
                     "metric": name,
@@ -72,26 +77,48 @@ def _losses(metric: Metric, y: np.ndarray, side: Side) -> tuple[np.ndarray, np.n
 
 
 def _judge(
-    codes: np.ndarray, size: int, before: np.ndarray, after: np.ndarray, paired: np.ndarray
+    codes: np.ndarray, size: int, before: np.ndarray, after: np.ndarray, paired: np.ndarray, drawn: list[np.ndarray]
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], list[tuple[float, float]]]:
-    """Rows, both means, standard error and degrees of freedom for each group; as in ``inference.difference``."""
+    """Rows, both means, standard error and degrees of freedom for each slice; as in ``inference.difference``."""
     kept = codes >= 0
     codes, before, after, paired = codes[kept], before[kept], after[kept], paired[:, kept]
+    ways = [_within(codes, size, way[kept]) for way in drawn]
 
     def mean(values: np.ndarray) -> np.ndarray:
         return np.bincount(codes, values, minlength=size) / np.maximum(rows, 1)
 
+    def noise_of(values: np.ndarray) -> np.ndarray:
+        rest = values - mean(values)[codes]
+        return np.max([_noise(rest, rows, size, way) for way in ways], axis=0)
+
     rows = np.bincount(codes, minlength=size)
-    moved = after - before
-    noise = (mean(moved**2) - mean(moved) ** 2).clip(0) / np.maximum(rows - 1, 1)
+    draws = np.min([rows, *(np.bincount(way[1], minlength=size) for way in ways)], axis=0)
+    moved, folds = after - before, len(paired)
+    noise = noise_of(moved) if ways else (mean(moved**2) - mean(moved) ** 2).clip(0) / np.maximum(rows - 1, 1)
     spread, by_rows = np.zeros((2, size))
-    if len(paired) > 1:  # how far the folds' models scatter, and what these rows alone would make of it
+    if folds > 1:  # how far the folds' models scatter, and what these rows alone would make of it
         spread = np.var([mean(fold) for fold in paired], axis=0, ddof=1)
         by_rows = (mean(np.var(paired, axis=0, ddof=1)) - spread) / np.maximum(rows - 1, 1)
-    total = noise + (spread - by_rows).clip(0)
-    parts = noise**2 / np.maximum(rows - 1, 1) + spread**2 / max(len(paired) - 1, 1)
-    freedom = np.divide(total**2, parts, out=np.ones(size), where=parts > 0).clip(max(len(paired) - 1, 1))
+    if folds > 1 and ways:
+        together = np.sum([noise_of(fold) for fold in paired], axis=0)
+        by_rows = (together - folds * noise_of(paired.mean(axis=0))) / (folds - 1)
+    total = np.where(draws > 1, noise + (spread - by_rows).clip(0), 0)
+    parts = noise**2 / np.maximum(draws - 1, 1) + spread**2 / max(folds - 1, 1)
+    freedom = np.divide(total**2, parts, out=np.ones(size), where=parts > 0).clip(max(folds - 1, 1))
+    freedom = np.minimum(freedom, np.maximum(draws - 1, 1)) if drawn else freedom
     return rows, (mean(before), mean(after)), list(zip(np.sqrt(total), freedom, strict=True))
+
+
+def _within(codes: np.ndarray, size: int, way: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The number of each row's draw within its slice, and the slice of each draw."""
+    both, found = np.unique(way.astype("int64") * size + codes, return_inverse=True)
+    return found, both % size
+
+
+def _noise(rest: np.ndarray, rows: np.ndarray, size: int, way: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Variance of each slice's mean over what was drawn, from how far its rows are from the mean."""
+    sums, draws = np.bincount(way[0], rest), np.bincount(way[1], minlength=size)
+    return np.bincount(way[1], sums**2, minlength=size) / np.maximum(rows, 1) ** 2 * draws / np.maximum(draws - 1, 1)
 
 
 def groupings(frame: pd.DataFrame) -> Iterator[tuple[str, np.ndarray, list[str]]]:

@@ -28,6 +28,7 @@ from . import (
     plots,
     reserved,
     runs,
+    sampling,
     search,
     split,
 )
@@ -164,6 +165,9 @@ def _train(root: Path, work: Path, say: Say) -> dict[str, Any]:
     holdout, rest = np.flatnonzero(divided.holdout), np.flatnonzero(divided.training)
     ids = split.row_ids(table, obj)
 
+    units = sampling.units(table, obj, ids)
+    judging = sampling.sample(units.iloc[holdout])
+
     parts, oof = [], np.full((len(rest), max(len(classes), 1)) if chosen.task == "multiclass" else len(rest), np.nan)
     for number, (fit, judge) in enumerate(divided.folds, start=1):
         say(f"fold {number} of {len(divided.folds)}")
@@ -180,7 +184,7 @@ def _train(root: Path, work: Path, say: Say) -> dict[str, Any]:
     judged = ~np.isnan(oof if oof.ndim == 1 else oof[:, 0])
     threshold, draws = None, []
     if chosen.task == "binary":
-        seen = ids.iloc[rest[judged]], y[rest][judged], oof[judged]
+        seen = sampling.draws(units.iloc[rest[judged]]), y[rest][judged], oof[judged]
         threshold, draws = best_threshold(*seen[1:], chosen.costs), draw_thresholds(*seen, chosen.costs)
 
     best = tune(chosen, table.iloc[rest], obj, divided.method, y[rest], len(classes), say)
@@ -197,7 +201,7 @@ def _train(root: Path, work: Path, say: Say) -> dict[str, Any]:
         parts.append(_predictions(ids, y, classes, holdout, p, "holdout", seed))
 
     say("evaluating")
-    gaps = findings.missingness(inputs, y, chosen.task)
+    gaps = findings.missingness(inputs, y, chosen.task, sampling.sample(units))
     known = metrics.chosen(chosen, threshold)
     overall = measures.OVERALL[chosen.task]
     by_fold = _folds({overall: metrics.metrics_for(chosen.task)[overall]}, y[rest], oof, divided.folds)[overall]
@@ -209,13 +213,13 @@ def _train(root: Path, work: Path, say: Say) -> dict[str, Any]:
         "split": {"method": divided.method, "reason": divided.reason, "cutoff": divided.cutoff},
         "rows": {"train": len(rest), "holdout": len(holdout)},
         "holdout": {
-            name: inference.interval(metric, y[holdout], judged_p, chosen.review.confidence)
+            name: inference.interval(metric, y[holdout], judged_p, chosen.review.confidence, judging)
             for name, metric in known.items()
         },
         "cross_validation": _folds(known, y[rest], oof, divided.folds),
         "checks": measures.measure(
             lambda frame: score(fitted, frame, chosen.task, len(classes)),
-            *(fitted, inputs, y, rest, holdout, by_fold, chosen.task, chosen.seed, best.edges),
+            *(fitted, inputs, y, rest, holdout, by_fold, chosen.task, chosen.seed, best.edges, judging),
         ),
         "missing": {c: share for c, share in inputs.isna().mean().round(4).items() if share > 0},
         "missingness": gaps,
@@ -224,9 +228,8 @@ def _train(root: Path, work: Path, say: Say) -> dict[str, Any]:
         "search": {"model": best.params.model, "fits": best.fits} if chosen.search else None,
     }
     predictions = pd.concat(parts, ignore_index=True)
-    if group := obj.with_role("group"):  # what a comparison must take for one draw
-        named = identity.names(table[group.name]).mask(table[group.name].isna())
-        predictions["group"] = predictions["row"].map(named.set_axis(ids))
+    for name in units.columns.drop("row"):  # what a comparison must take for one draw
+        predictions[name] = predictions["row"].map(units.set_index("row")[name])
     runs.write_json(work / "metrics.json", summary)
     predictions.to_parquet(work / "predictions.parquet", index=False)
     inputs.iloc[holdout].assign(row=ids.iloc[holdout]).to_parquet(work / "holdout.parquet", index=False)
