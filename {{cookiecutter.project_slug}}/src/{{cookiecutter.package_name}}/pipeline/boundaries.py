@@ -2,7 +2,7 @@
 
 What counts is a metric's own number of trials: positives for a recall, positives called for a precision, hits and
 mistakes for an F1, rows of the rarer class for an area under a curve, draws instead of rows where rows come in groups.
-Which way was chosen by measurement: the template's docs/decisions/0012-few-rows.md.
+Which way was chosen by measurement: the template's docs/decisions/0014-few-rows.md.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ leave out, and none counts rows by itself.
 
 Time has no natural unit. The moments of the time column, days where it has hours, are put in order; as many of them
 make a stretch as it takes until one stretch says little of the next, by how fast their autocorrelation dies:
-measured in the template's docs/decisions/0012-few-rows.md. With groups and with time, both count (Cameron, Gelbach and
+measured in the template's docs/decisions/0014-few-rows.md. With groups and with time, both count (Cameron, Gelbach and
 Miller 2011).
 """
 
