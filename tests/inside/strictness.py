@@ -1,7 +1,5 @@
 """A contract says what it means, or is refused at load in one line that names the place. Runs inside a project."""
 
-# ruff: noqa: E501 - one line a kind of mistake
-
 from __future__ import annotations
 
 import importlib
