@@ -53,7 +53,8 @@ IMPORTS = {
 
 def shown(value: str) -> str:
     """The value in quotes, on one line and not too long for it."""
-    return repr(value if len(value) <= 60 else value[:57] + "...")
+    text = repr(value)
+    return text if len(text) <= 62 else f"{text[:58]}...{text[-1]}"
 
 
 def unprintable(text: str) -> str | None:

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 from conftest import TEMPLATE
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 
@@ -128,6 +128,7 @@ def test_independent_answers_are_refused_together():
 
 
 @given(st.fixed_dictionaries({field: st.text() | st.just(value) for field, value in GOOD.items()}))
+@example(dict.fromkeys(GOOD, "\U0010ffff" * 60))
 def test_whatever_is_answered_each_refusal_is_one_line(answers: dict[str, str]):
     for line in pre.problems(answers):
         assert line.splitlines() == [line]
