@@ -32,7 +32,7 @@ COMPLETE = {
         ("manifest.json", "metrics.json", "predictions.parquet", "holdout.parquet", "model.skops"),
         ("rows.parquet", "contract.yaml", "params.yaml", "plots/*.png"),
     ),
-    "review": (("report.md", "report.html"), ("comparison.json", "report.json", "report.json.gz", "plots/*.png")),
+    "review": (("report.md", "report.html"), ("comparison.json", "review.json", "plots/*.png")),
     "drift": (("drift.json", "drift.md", "drift.html"), ("params.yaml",)),
     # BentoML's own folder, which goes into the image as it is.
     "bento": (("bento.yaml", "src/Containerfile", "src/run/manifest.json", "src/run/model.skops"), ("*",)),
