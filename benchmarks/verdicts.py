@@ -487,7 +487,8 @@ def run_coverage(simulations: int = 500) -> None:
             before, after = (known(world, trained.threshold, chosen)[name] for trained in (a, b))
             decided = world.task == "binary" and name in metrics.DECIDED
             draws = [(p[name], q[name]) for p, q in drawn(world, (a, b), chosen)] if decided else None
-            found = inference.difference(before, after, y, take(a, rows, 3), take(b, rows, 3), 0.95, sampling.ROWS, draws)
+            sides = take(a, rows, 3), take(b, rows, 3)
+            found = inference.difference(before, after, y, *sides, 0.95, sampling.ROWS, draws)
             alone = inference.interval(before, y, take(a, rows).seeds[0], 0.95)
             covered[kind, name] += found.low <= truth[kind, name] <= found.high
             covered["one", name] += alone["low"] <= true[t]["base"][name] <= alone["high"]
@@ -525,12 +526,12 @@ class Draws:
 
 
 DRAWN = (
-    Draws("rows, 2 % positive", lambda rng: np.ones(6000, int), 0.0, None, -5.5),
-    Draws("rows, 0.5 % positive", lambda rng: np.ones(6000, int), 0.0, None, -7.2),
-    Draws("200 groups of 25", lambda rng: np.full(200, 25), 1.0),
+    Draws("rows, 2 % positive", lambda _: np.ones(6000, int), 0.0, None, -5.5),
+    Draws("rows, 0.5 % positive", lambda _: np.ones(6000, int), 0.0, None, -7.2),
+    Draws("200 groups of 25", lambda _: np.full(200, 25), 1.0),
     Draws("200 groups, few of them large", lambda rng: np.minimum(rng.pareto(1.5, 200) * 10 + 2, 400).astype(int), 0.5),
-    Draws("40 groups of 50", lambda rng: np.full(40, 50), 0.5),
-    Draws("100 groups of 50, 3 % positive", lambda rng: np.full(100, 50), 0.3, None, -4.5),
+    Draws("40 groups of 50", lambda _: np.full(40, 50), 0.5),
+    Draws("100 groups of 50, 3 % positive", lambda _: np.full(100, 50), 0.3, None, -4.5),
     Draws("120 days", lambda rng: rng.poisson(40, 120) + 1, 0.3, 0.0),
     Draws("120 days, each like the one before", lambda rng: rng.poisson(40, 120) + 1, 0.3, 0.5),
     Draws("365 days, each like the one before", lambda rng: rng.poisson(15, 365) + 1, 0.3, 0.7),
@@ -570,11 +571,13 @@ def draw_together(draws: Draws, rng: np.random.Generator, many: bool = False) ->
 
 def run_drawn(simulations: int = 300) -> None:
     """How often the interval of one model, and of the difference of two of equal worth, holds the truth."""
-    head("what was drawn: metric", "one model", "difference", "one model, as if rows were", "difference, as if rows were")
+    titles = "one model", "difference", "one model, as if rows were", "difference, as if rows were"
+    head("what was drawn: metric", *titles)
     for draws in DRAWN:
         _, true = draw_together(draws, random(11), many=True)
-        at = {task: float(np.quantile(models[0][y == 1], 0.4)) for task, (y, models) in true.items() if task == "binary"}
-        known = {task: metrics.metrics_for(task, at.get(task), COSTS if at.get(task) else None) for task in true}
+        labels, (first, _) = true["binary"]
+        at = float(np.quantile(first[labels == 1], 0.4))
+        known = {"binary": metrics.metrics_for("binary", at, COSTS), "regression": metrics.metrics_for("regression")}
         truth = {(t, n): value(m, true[t][0], true[t][1][0]) for t, of in known.items() for n, m in of.items()}
         held: Counter = Counter()
         for i in range(simulations):
@@ -589,7 +592,7 @@ def run_drawn(simulations: int = 300) -> None:
                 held[task, name, way, "two"] += found.low <= 0 <= found.high
         for task, name in truth:
             ways = ("own", "one"), ("own", "two"), ("rows", "one"), ("rows", "two")
-            line(f"{draws.name}: {name}", *(share(held[task, name, *way], simulations) for way in ways))
+            line(f"{draws.name}: {name}", *(share(held[(task, name, *way)], simulations) for way in ways))
 
 
 # churn, speed ---------------------------------------------------------------------------------------------------------
