@@ -18,8 +18,8 @@ def test_patterns_mean_one_thing_and_take_linear_time(project: Project):
     passes_inside(project, "patterns.py")
 
 
-def test_large_whole_numbers_keep_their_digits(project: Project):
-    passes_inside(project, "integers.py")
+def test_large_whole_numbers_keep_their_digits(own_table: Project):
+    passes_inside(own_table, "integers.py")
 
 
 def test_a_contract_says_what_it_means_or_is_refused(project: Project):
