@@ -14,6 +14,7 @@ import numpy as np
 
 Pair = tuple[np.ndarray, np.ndarray]
 DRAWN = 5_000
+FEW = 10  # of one outcome, expected in a bin: below, the normal distribution is none
 
 
 def gaps(y: np.ndarray, p: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -57,10 +58,17 @@ def chance(sides: list[Pair]) -> np.ndarray:
     return found / len(bins[0]) ** 2
 
 
-def se(side: Pair, effect: float = 1.0) -> float:
-    """Standard error of the square; ``effect``: see :func:`interval`."""
-    moved, least = influence(*side), float(chance([side])[0, 0]) * effect**2
-    return max(float(moved @ moved) * effect / len(moved) ** 2 - least, least) ** 0.5
+def se(side: Pair) -> float:
+    """Standard error of the square."""
+    moved, least = influence(*side), float(chance([side])[0, 0])
+    return max(float(moved @ moved) / len(moved) ** 2 - least, least) ** 0.5
+
+
+def of_bins(y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Influences of rows (bins, n) on the mean gaps of the bins."""
+    member, size, gap, _ = gaps(y, p, np.ones(len(y)))
+    share = np.where(size > 0, size, 1)[member] / len(y)
+    return (member == np.arange(len(size))[:, None]) * ((y - p - gap[member]) / share)
 
 
 def unsquare(squares: np.ndarray, noise: np.ndarray, freedom: float, confidence: float) -> tuple[float, float]:
@@ -78,19 +86,51 @@ def unsquare(squares: np.ndarray, noise: np.ndarray, freedom: float, confidence:
     return float(low), float(high)
 
 
-def interval(side: Pair, quantile: float, effect: float = 1.0) -> tuple[float, float]:
+def interval(side: Pair, quantile: float, clustered: np.ndarray | None = None) -> tuple[float, float]:
     """Limits of one model's calibration error.
 
-    ``effect`` says how many times larger the chance variance of a mean is than that of rows drawn one by one: what
-    chance adds to a squared gap, and the scatter of it, are so many times larger as well.
+    Parameters
+    ----------
+    clustered : covariances of the mean gaps of the bins, where rows were not drawn one by one
     """
-    outcomes, p = side
-    middle, half = square(outcomes, p, np.ones(len(p))), quantile * se(side, effect)
-    if effect == 1:
-        return _root(middle - half), _root(middle + half)
-    _, size, _, chances = gaps(outcomes, p, np.ones(len(p)))
-    less = (effect - 1) * float(np.nansum(size * chances)) / len(p)
-    return _root(middle - less - half), max(_root(middle - less + half), _root(middle))
+    square_ = square(*side, np.ones(len(side[0])))
+    clustered = _few(*side) if clustered is None else clustered
+    if clustered is None:
+        half = quantile * se(side)
+        return _root(square_ - half), _root(square_ + half)
+    low, high = _score(side, quantile, clustered)
+    return min(_root(low), _root(square_)), max(_root(high), _root(square_))
+
+
+def _few(y: np.ndarray, p: np.ndarray) -> np.ndarray | None:
+    """Covariances of the mean gaps, if a bin is expected to have so few of one outcome that its gap is not normal.
+
+    Of few outcomes what was seen says little of the variance: it is at least what is expected.
+    """
+    member, size, _, seen = gaps(y, p, np.ones(len(y)))
+    filled = size > 0
+    if all(np.bincount(member, chances)[filled].min() >= FEW for chances in (p, 1 - p)):
+        return None
+    return np.diag(np.fmax(seen, np.bincount(member, p * (1 - p)) / np.where(filled, size, 1) ** 2))
+
+
+def _score(side: Pair, quantile: float, clustered: np.ndarray) -> tuple[float, float]:
+    """Limits of the square: those that differ from what was seen by the quantile of the scatter that they would have.
+
+    A square t of gaps with covariances V scatters with a variance of 4 a t + 2 tr(WVWV), where a is the variance along
+    the gaps that were seen, and W the bins' weights. The standard error of a t that was seen is large by chance where
+    t is, so that no calibrated model was ever called otherwise.
+    """
+    _, size, gap, _ = gaps(*side, np.ones(len(side[0])))
+    weight = size / size.sum()
+    weighted = clustered * np.sqrt(np.outer(weight, weight))
+    seen = np.sqrt(weight) * gap
+    total = float(seen @ seen)
+    along = float(seen @ weighted @ seen) / total if total > 0 else 0.0
+    least, square_ = 2 * float(np.sum(weighted**2)), total - float(np.trace(weighted))
+    middle = square_ + 2 * along * quantile**2
+    half = quantile * max(4 * along * (square_ + along * quantile**2) + least, 0.0) ** 0.5
+    return middle - half, middle + half
 
 
 def _root(value: float) -> float:

@@ -216,7 +216,8 @@ def interval(
     """Return a metric's value, low and high over what was drawn into the holdout.
 
     A share gets its interval on the logit scale, so that it stays between 0 and 1 (Agresti 2013); where few rows speak
-    see :mod:`boundaries`.
+    see :mod:`boundaries`. Sums over groups or stretches of time are few and skewed: there the distance of a loss, or of
+    an R², from its best is taken on the logarithmic scale.
     """
     value, tail = metric.value(y, p), (1 + confidence) / 2
     if np.isnan(value):
@@ -227,8 +228,9 @@ def interval(
     half = variance**0.5 * quantile
     low, high = value - half, value + half
     if metric.reliability:
-        outcomes, chances = metric.reliability(y, p)
-        low, high = calibration.interval((outcomes, chances), quantile, sample.effect(outcomes - chances))
+        side = metric.reliability(y, p)
+        clustered = None if sample.alone else sample.covariance(calibration.of_bins(*side), side[0] - side[1])[0]
+        low, high = calibration.interval(side, quantile, clustered)
     elif boundaries.few(shares, sample):
         low, high = boundaries.combined(shares, confidence, sample)
     elif (
@@ -237,6 +239,9 @@ def interval(
         low, high = limits
     elif metric.unit:
         low, high = (1 / (1 + (1 / value - 1) * np.exp(k * half / (value * (1 - value)))) for k in (1, -1))
+    elif not sample.alone and metric.best is not None and value != metric.best:
+        away = value - metric.best
+        low, high = sorted(metric.best + away * np.exp(k * half / abs(away)) for k in (1, -1))
     return {"value": value, "low": float(low), "high": float(high)}
 
 

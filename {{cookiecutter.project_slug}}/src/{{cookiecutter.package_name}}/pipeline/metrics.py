@@ -44,6 +44,7 @@ class Metric:
     shares : for a metric between 0 and 1 that is a share, or a mean of shares, those shares given y and p
     root : True for the root of a mean of losses
     left_out : for a function known by its values alone: influences from leaving out numbered parts of the rows
+    best : what a model without an error has, of a metric that is bounded there and nowhere else
     """
 
     name: str
@@ -57,6 +58,7 @@ class Metric:
     shares: Shares | None = None
     root: bool = False
     left_out: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] | None = None
+    best: float | None = None
 
     @property
     def arrow(self) -> str:
@@ -78,7 +80,10 @@ def _mean(name: str, label: str, sign: int, rows: PerRow, unit: bool = False) ->
         found = rows(y, p).astype("float64")
         return found - found.mean()
 
-    return Metric(name, label, sign, lambda y, p, w: float(np.average(rows(y, p), weights=w)), influence, rows, unit)
+    def value(y: np.ndarray, p: np.ndarray, w: np.ndarray) -> float:
+        return float(np.average(rows(y, p), weights=w))
+
+    return Metric(name, label, sign, value, influence, rows, unit, best=None if unit else 0.0)
 
 
 def _of_means(
@@ -236,10 +241,11 @@ def _regression() -> list[Metric]:
         return np.column_stack([(y - p) ** 2, centred**2, centred])
 
     rmse = _of_means("rmse", "RMSE", -1, squares, lambda m: np.sqrt(m[0]))
+    r2 = _of_means("r2", "R²", 1, squares, lambda m: 1 - _ratio(m[0], m[1] - m[2] ** 2, np.nan))
     return [
-        replace(rmse, rows=lambda y, p: (y - p) ** 2, root=True),
+        replace(rmse, rows=lambda y, p: (y - p) ** 2, root=True, best=0.0),
         _mean("mae", "MAE", -1, lambda y, p: np.abs(y - p)),
-        _of_means("r2", "R²", 1, squares, lambda m: 1 - _ratio(m[0], m[1] - m[2] ** 2, np.nan)),
+        replace(r2, best=1.0),
     ]
 
 

@@ -23,6 +23,7 @@ from .odcs import SchemaObject
 MOMENTS = 400  # more are joined: neighbours in time
 ENOUGH = 10  # days or hours of which a table must have so many, to be counted instead of moments
 CHANCE = 0.5  # standard errors of an autocorrelation: below, moments count as drawn one by one
+SURELY = 2  # standard errors of an autocorrelation: above, the pace at which it dies is seen in later ones
 FEWEST = 6  # stretches, where there are as many moments: fewer tell too little of how they differ
 
 
@@ -147,8 +148,9 @@ def draws(frame: pd.DataFrame) -> pd.Series:
 def stretches(series: np.ndarray) -> int:
     """Return into how many stretches of equally many moments a series (t,) falls that say little of each other.
 
-    The length is the one that serves a series whose autocorrelation dies as its first lag's says (Carlstein 1986),
-    twice over: what neighbouring stretches still share makes intervals too short.
+    The length is the one that serves a series whose autocorrelation dies at a steady pace (Carlstein 1986), twice over:
+    what neighbouring stretches still share makes intervals too short. What each moment adds of its own lowers all
+    lags, and makes none die faster: where the first lag is no chance, the pace is what comes after it.
     """
     count, centred = len(series), series - series.mean()
     total = float(centred @ centred)
@@ -158,7 +160,13 @@ def stretches(series: np.ndarray) -> int:
     if first < CHANCE / count**0.5:  # moments that make up for each other do no harm
         return count
     first = min(first + 3 / count, 0.97)  # seen around its own mean, a series looks less alike than it is
-    length = 2 * (2 * first / (1 - first**2)) ** (2 / 3) * count ** (1 / 3)
+    pace = first
+    if first > SURELY / count**0.5:
+        second, third = (float(centred[k:] @ centred[:-k]) / total + 3 / count for k in (2, 3))
+        pace = min(max((second + third) / (first + max(second, 0.0)), first), 0.97)
+    # Sums over all lags, of first * pace**(lag - 1): weighted by the lag, and of the variance of a mean.
+    longer = 2 * first / (1 - pace) ** 2 / (1 + 2 * first / (1 - pace))
+    length = 2 * longer ** (2 / 3) * count ** (1 / 3)
     return max(FEWEST, int(count / max(length, 1.0)))
 
 
