@@ -239,8 +239,8 @@ def interval(
         low, high = limits
     elif metric.unit:
         low, high = (1 / (1 + (1 / value - 1) * np.exp(k * half / (value * (1 - value)))) for k in (1, -1))
-    elif not sample.alone and metric.best is not None and value != metric.best:
-        away = value - metric.best
+    elif not sample.alone and metric.best is not None and half < abs(away := value - metric.best):
+        # Not where two or three groups hardly tell how they differ: the limits would be nothing like the metric.
         low, high = sorted(metric.best + away * np.exp(k * half / abs(away)) for k in (1, -1))
     return {"value": value, "low": float(low), "high": float(high)}
 
