@@ -84,7 +84,7 @@ def main(packages: Path, work: Path, names: list[str]) -> dict[str, Any]:
 
 
 def against_the_default(root: Path) -> dict[str, Any]:
-    """The first metric of the run and of the default on the same rows, and the standard error of their difference."""
+    """The first metric of the run and of the default on the same unseen rows, and the error of their difference."""
     contract, chosen = contracts.load(root / "contract.yaml"), params.load(root / "main" / "params.yaml")
     run = runs.Run(root / "main")
     table = data.load(contract, chosen, root).table
@@ -94,14 +94,21 @@ def against_the_default(root: Path) -> dict[str, Any]:
     inputs = table[[p.name for p in contract.table.features]]
     kind = HistGradientBoostingRegressor if chosen.task == "regression" else HistGradientBoostingClassifier
     model = make_pipeline(TableVectorizer(), kind(random_state=chosen.seed))
+    rest, held = np.flatnonzero(divided.training), np.flatnonzero(divided.holdout)
+    parts = [("holdout", rest, held)]
+    parts += [(f"fold-{n}", rest[fit], rest[judge]) for n, (fit, judge) in enumerate(divided.folds, start=1)]
+    columns = [f"p_{c}" for c in classes] if chosen.task == "multiclass" else "prediction"
+    theirs, mine = [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model.fit(inputs[divided.training], y[divided.training])
-        default = train.score(model, inputs[divided.holdout], chosen.task, len(classes))
-    held = run.predictions.query("part == 'holdout' and seed == @chosen.seed")
-    columns = [f"p_{c}" for c in classes] if chosen.task == "multiclass" else "prediction"
-    ours, metric = held[columns].to_numpy(), next(iter(metrics.metrics_for(chosen.task, 0.5).values()))
-    truth = y[divided.holdout]
+        for part, fit, judge in parts:  # every row that a model did not see: a holdout alone is few of them
+            model.fit(inputs.iloc[fit], y[fit])
+            theirs.append(train.score(model, inputs.iloc[judge], chosen.task, len(classes)))
+            same = run.predictions["part"].eq(part) & run.predictions["seed"].eq(chosen.seed)
+            mine.append(run.predictions.loc[same, columns].to_numpy())
+    ours, default = np.concatenate(mine), np.concatenate(theirs)
+    metric = next(iter(metrics.metrics_for(chosen.task, 0.5).values()))
+    truth = y[np.concatenate([judge for _, _, judge in parts])]
     influence = metric.influence(truth, ours) - metric.influence(truth, default)
     return {
         "task": chosen.task,
