@@ -28,7 +28,7 @@ demo: $(UV)
 
 # Without ARGS three parts run side by side: all that runs workflows, whose steps are counted at its end; what learns
 # from tables; and the rest. Many of them wait for a server, a browser or a clock, so that two cores serve three.
-ACTING := $(patsubst %,tests/test_%.py,audit monitor releases_page update) tests/workflows
+ACTING := $(patsubst %,tests/test_%.py,audit handover monitor releases_page update) tests/workflows
 LEARNING := $(patsubst %,tests/test_%.py,adversarial_tables compare contract drift init metrics models referee report report_pages split)
 test: $(UV)
 ifdef ARGS
