@@ -220,13 +220,13 @@ def test_without_uv_another_lock_cannot_be_honoured(root, tmp_path, training, mo
 def test_an_environment_that_cannot_be_made_names_the_cause(root, tmp_path, training, monkeypatch):
     old = git(root, "rev-parse", "HEAD")
     commit(root, {"uv.lock": LOCK.format("2.1")})
-    says = "error: Failed to fetch: `https://pypi.org/simple/numpy/`\n  Caused by: dns error\n"
+    says = "error: Failed to fetch: `https://packages.example/simple/numpy/`\n  Caused by: dns error\n"
     monkeypatch.setenv(
         "PATH", program(tmp_path / "bin", f"cat >&2 <<'END'\nResolving\n{says}hint: try again\nEND\nexit 2")
     )
     found = based(root, tmp_path, old)
     assert found.run is None and training == []
-    assert "cannot be made from its uv.lock: Failed to fetch: `https://pypi.org/simple/numpy/`: dns error" in found.why
+    assert "cannot be made from its uv.lock: Failed to fetch: `https://packages.example/simple/numpy/`: dns error" in found.why
     assert len(found.why.splitlines()) == 1
 
 
