@@ -38,8 +38,8 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A server with these limits, at short times."""
-    for name, value in {"HEAD_SECONDS": 1.0, "BODY_SECONDS": 1.0, "ANSWER_SECONDS": 4.0, "CONNECTIONS": 20}.items():
-        monkeypatch.setattr(limits, name, value)
+    monkeypatch.setattr(limits, "SECONDS", {"head": 1.0, "body": 1.0, "answer": 4.0})
+    monkeypatch.setattr(limits, "CONNECTIONS", 20)
     listening = socket.create_server(("127.0.0.1", 0))
     options: dict[str, Any] = {"http": limits.LimitedProtocol, "ws": "none", "lifespan": "off", "log_level": "error"}
     server = uvicorn.Server(uvicorn.Config(application, timeout_keep_alive=2, **options))

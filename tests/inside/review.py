@@ -226,7 +226,10 @@ def test_an_environment_that_cannot_be_made_names_the_cause(root, tmp_path, trai
     )
     found = based(root, tmp_path, old)
     assert found.run is None and training == []
-    assert "cannot be made from its uv.lock: Failed to fetch: `https://packages.example/simple/numpy/`: dns error" in found.why
+    assert (
+        "cannot be made from its uv.lock: Failed to fetch: `https://packages.example/simple/numpy/`: dns error"
+        in found.why
+    )
     assert len(found.why.splitlines()) == 1
 
 

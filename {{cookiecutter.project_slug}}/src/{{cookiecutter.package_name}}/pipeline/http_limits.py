@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 from uvicorn_worker import UvicornWorker
 
 HEAD_BYTES, HEADERS = 65_536, 100
-HEAD_SECONDS, BODY_SECONDS, ANSWER_SECONDS = 10.0, 30.0, 120.0
+SECONDS = {"head": 10.0, "body": 30.0, "answer": 120.0}
 CONNECTIONS = 500  # in each worker
 REASONS = {408: "Request Timeout", 431: "Request Header Fields Too Large", 503: "Service Unavailable"}
 
@@ -33,7 +33,7 @@ class LimitedProtocol(HttpToolsProtocol):  # type: ignore[misc]
         super().connection_made(transport)
         self.framing, self.carried, self.oversize = 0, False, False
         self.part: str | None = "head"
-        self.due = self.loop.time() + HEAD_SECONDS
+        self.due = self.loop.time() + SECONDS["head"]
         if len(self.connections) > CONNECTIONS:
             open_ = [c for c in self.connections if isinstance(c, LimitedProtocol)]
             idle = [c for c in open_ if c.part in ("head", None)] or [self]
@@ -44,11 +44,13 @@ class LimitedProtocol(HttpToolsProtocol):  # type: ignore[misc]
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; what is neither a body nor the end of a message is a head or its like, and counted."""
-        self.carried = False
+        self.carried, self.moved = False, False
         super().data_received(data)
         if self.part is None:  # blank lines before a request, which begin nothing
-            self.part, self.due = "head", self.loop.time() + HEAD_SECONDS
-        if self.part in ("head", "body") and not self.carried:
+            self.part, self.moved = "head", True
+        if self.moved:
+            self.due = self.loop.time() + SECONDS[self.part]
+        if self.part != "answer" and not self.carried:
             self.framing += len(data)
             if self.framing > HEAD_BYTES:
                 self.refuse(431)
@@ -56,20 +58,17 @@ class LimitedProtocol(HttpToolsProtocol):  # type: ignore[misc]
     def on_message_begin(self) -> None:
         """Wait for a head."""
         super().on_message_begin()
-        self.part, self.due = "head", self.loop.time() + HEAD_SECONDS
+        self.part, self.moved = "head", True
 
     def on_headers_complete(self) -> None:
-        """Wait for the body, if the head is not too large."""
-        if len(self.headers) > HEADERS or len(self.url) + sum(len(n) + len(v) for n, v in self.headers) > HEAD_BYTES:
+        """Wait for the body, if the head is not too large; headers after a body are read by nobody."""
+        headers: list[tuple[bytes, bytes]] = self.headers
+        if len(headers) > HEADERS or len(self.url) + sum([len(n) + len(v) for n, v in headers]) > HEAD_BYTES:
             self.oversize = True
             raise TooLarge
         super().on_headers_complete()
-        self.part, self.due, self.framing = "body", self.loop.time() + BODY_SECONDS, 0
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; after a body there may be more of them, which nobody reads."""
-        if self.part == "head":
-            super().on_header(name, value)
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.part, self.moved, self.framing = "body", True, 0
 
     def on_body(self, body: bytes) -> None:
         """Hand a part of the body on."""
@@ -78,7 +77,7 @@ class LimitedProtocol(HttpToolsProtocol):  # type: ignore[misc]
 
     def on_message_complete(self) -> None:
         """Wait for the answer."""
-        self.part, self.due, self.framing = "answer", self.loop.time() + ANSWER_SECONDS, 0
+        self.part, self.moved, self.framing = "answer", True, 0
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
