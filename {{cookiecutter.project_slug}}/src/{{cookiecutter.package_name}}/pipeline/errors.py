@@ -10,19 +10,16 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from .plain_text import visible
+
 UNKNOWN_KEY = {"extra_forbidden", "unexpected_keyword_argument"}
-
-
-def printable(text: str) -> str:
-    """Return the text with signs that a terminal would obey, or that nobody sees, written out."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 class InputError(Exception):
     """The user's input is wrong. The message is one line: what, where, what to do. The command exits with 2."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(printable(" ".join(message.split())))
+        super().__init__(visible(" ".join(message.split())))
 
 
 class Refusal(Exception):

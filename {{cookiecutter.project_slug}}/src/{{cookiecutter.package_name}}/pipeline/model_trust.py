@@ -199,8 +199,7 @@ def nodes(schema: Any) -> Iterator[dict[str, Any]]:
 
 
 def _describe(loader: str, module: str, item: str) -> str:
-    name = f"{module}.{item}"
-    shown = name[:120] if name.isprintable() else ascii(name)[:120]
+    shown = f"{module}.{item}"[:120]
     if loader == "FunctionNode":
         return f"the function {shown}"
     if loader == "TypeNode":

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from .errors import explain, printable
+from .errors import explain
+from .plain_text import visible
 from .runs import read_json
 
 
@@ -21,7 +22,7 @@ def _relative(name: str) -> str:
 FileName = Annotated[str, StringConstraints(max_length=1000), AfterValidator(_relative)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Commit = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
-Text = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(printable)]
+Text = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(visible)]
 
 
 class Record(BaseModel):
