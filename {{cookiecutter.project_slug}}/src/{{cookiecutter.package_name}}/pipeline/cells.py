@@ -14,10 +14,11 @@ from typing import Any
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from . import patterns
+from .column_checks import BOUNDS
 from .date_formats import BLANKS, date_format
 from .logical_types import EXACT, integer_limits, missing_words
 from .odcs import TEMPORAL, Property, SchemaObject
-from .rules import BOUNDS, is_multiple, naive
+from .rules import is_multiple, naive
 
 LIMITS = dict(zip(BOUNDS, ("ge", "le", "gt", "lt"), strict=True))
 ALSO = "also"  # the error of the second way to read a value: the first way's says what is wrong

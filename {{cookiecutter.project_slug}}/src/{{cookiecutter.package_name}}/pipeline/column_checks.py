@@ -13,7 +13,8 @@ from typing import Any
 from .date_formats import date_format
 
 NUMERIC, TEMPORAL = ("integer", "number"), ("date", "timestamp")
-BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+# Each bound of a column, and how a value stands to it.
+BOUNDS = {"minimum": ">=", "maximum": "<=", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
 ROLES = ("id", "target", "time", "group")
 # What a custom property of a column or of a file may be here, and what it takes.
 OF_COLUMNS = {"role", "missing", "stored", "latestYear", "decimal", "thousands"}

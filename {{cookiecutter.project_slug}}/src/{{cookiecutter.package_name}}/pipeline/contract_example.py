@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from math import ceil, floor
 from typing import Any
 
-from .odcs import COMPARISON, TEMPORAL, Property, SchemaObject
+from .odcs import TEMPORAL, Property, SchemaObject
+from .records import comparisons
 from .rules import COMPARE, naive
 
 DAY = timedelta(days=1)
@@ -21,10 +22,10 @@ def example_record(obj: SchemaObject) -> dict[str, Any]:
     """
     values = {p.name: _value(p) for p in obj.features}
     kinds = {p.name: p for p in obj.features}
-    rules = [match for q in obj.quality if q.type == "sql" and (match := COMPARISON.match(q.query or ""))]
+    rules = comparisons(obj)
     for _ in rules:
-        for match in rules:
-            _settle(values, kinds, match[1], match["op"], match[3])
+        for _, left, sign, right in rules:
+            _settle(values, kinds, left, sign, right)
     return {p.name: _written(values[p.name], p) for p in obj.features}
 
 
@@ -63,24 +64,19 @@ def _number(prop: Property) -> float:
     return int(found) if prop.logicalType == "integer" else float(found)
 
 
-def _settle(values: dict[str, Any], kinds: dict[str, Property], left: str, sign: str, right: str) -> None:
+def _settle(
+    values: dict[str, Any], kinds: dict[str, Property], left: str | float, sign: str, right: str | float
+) -> None:
     """Move one side of a comparison that does not hold, by as little as makes it hold."""
-    sides = [values[name] if name in kinds else _literal(name) for name in (left, right)]
+    sides = [values[side] if isinstance(side, str) else side for side in (left, right)]
     if None in sides or COMPARE[sign](*sides):
         return
-    moved, other = (right, sides[0]) if sign in ("<", "<=", "=", "<>") and right in kinds else (left, sides[1])
-    if moved not in kinds:
+    moved, other = (right, sides[0]) if sign in ("<", "<=", "=", "<>") and isinstance(right, str) else (left, sides[1])
+    if not isinstance(moved, str):
         return
     step: Any = DAY if kinds[moved].logicalType in TEMPORAL else 1
     away = 0 * step if sign in ("<=", ">=", "=") else step
     values[moved] = other - away if sign in ("<", "<=") and moved == left else other + away
-
-
-def _literal(name: str) -> float | None:
-    try:
-        return float(name)
-    except ValueError:
-        return None  # a column that requests do not carry
 
 
 def _written(value: Any, prop: Property) -> Any:

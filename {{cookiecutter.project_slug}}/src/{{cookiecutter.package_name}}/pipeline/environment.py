@@ -23,8 +23,8 @@ def differing(lock: str, packages: dict[str, str]) -> list[str]:
     """Name the installed packages whose version is not the one of the lock."""
     locked: dict[str, set[str]] = {}
     for package in tomllib.loads(lock).get("package", []):
-        locked.setdefault(_plain(package["name"]), set()).add(str(package.get("version", "")))
-    installed = {_plain(name): version for name, version in packages.items()}
+        locked.setdefault(normal(package["name"]), set()).add(str(package.get("version", "")))
+    installed = {normal(name): version for name, version in packages.items()}
     return [
         f"{name} {installed[name]} instead of {' or '.join(sorted(versions))}"
         for name, versions in sorted(locked.items())
@@ -32,5 +32,6 @@ def differing(lock: str, packages: dict[str, str]) -> list[str]:
     ]
 
 
-def _plain(name: str) -> str:
+def normal(name: str) -> str:
+    """Spell a package's name as locks and indexes do (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()

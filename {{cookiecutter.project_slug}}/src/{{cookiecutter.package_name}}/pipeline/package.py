@@ -19,6 +19,7 @@ import yaml
 
 from . import markdown, outputs, processes, signals
 from .card import card
+from .environment import normal
 from .errors import InputError
 from .runs import Run, git
 from .scratch import scratch
@@ -74,11 +75,6 @@ class Lock:
         wanted, text = self.closure(*roots), _run([uv, "export", *options.split()], self.root).stdout
         pins = re.findall(r"^[\w.-]+.*(?:\n +.*)*", text, re.MULTILINE)
         return "\n".join(pin for pin in pins if normal(re.split(r"[^\w.-]", pin)[0]) in wanted) + "\n"
-
-
-def normal(name: str) -> str:
-    """Spell a package's name as the lock does."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def prove(run: Run, work: Path, lock: Lock) -> list[str]:

@@ -61,7 +61,7 @@ class Door:
         self._cells = {p.name: SchemaValidator(cell_schema(p, obj)) for p in obj.features}
         self._record: TypeAdapter[BaseModel] = TypeAdapter(self.model)
         self._fields = {p.name: f"f{i}" for i, p in enumerate(obj.features)}
-        self._comparisons = _comparisons(obj)
+        self._comparisons = comparisons(obj)
         self._compared = sorted({side for c in self._comparisons for side in (c[1], c[3]) if isinstance(side, str)})
         self.max_values = request_limits.values_allowed(max_records, len(self._columns))
         self._index = pd.Index([p.name for p in obj.features])
@@ -212,7 +212,7 @@ def _rows(columns: Any) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _comparisons(obj: SchemaObject) -> list[tuple[str, Any, str, Any]]:
+def comparisons(obj: SchemaObject) -> list[tuple[str, Any, str, Any]]:
     """The rules across columns of which a request has both sides; one on the target is for tables alone."""
     known, absent = {p.name for p in obj.features}, {p.name for p in obj.properties if p.role}
     found = []

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from . import patterns
+from .column_checks import BOUNDS
 from .logical_types import arrow
 from .odcs import COMPARISON, NUMERIC, TEMPORAL, Property, Quality, SchemaObject
 
@@ -29,7 +30,6 @@ COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
     "<>": operator.ne,
 }
-BOUNDS = {"minimum": ">=", "maximum": "<=", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
 LIMITS = {
     "mustBe": "=",
     "mustBeLessThan": "<",
