@@ -20,6 +20,10 @@ YOURS = (f"{PACKAGE}.features", f"{PACKAGE}.model")
 PROTOCOL = 2  # skops reads older files with older rules, which are not checked here
 
 
+class RefusedError(Exception):
+    """A model file names, holds or would become something that is not trusted; the message says what."""
+
+
 def _names(module: str, names: str) -> frozenset[str]:
     return frozenset(f"{module}.{name}" for name in names.split())
 
@@ -165,24 +169,26 @@ FUNCTIONS = (
 )
 
 
-def refused(schema: dict[str, Any]) -> str | None:
-    """Return what a skops file names and may not, as words for people; None where it names nothing of the kind."""
+def named(schema: dict[str, Any]) -> list[str]:
+    """Return every name in a skops file's schema, all of them trusted.
+
+    Raises
+    ------
+    RefusedError
+        One is not, or the file was written by another version of skops.
+    """
     if schema.get("protocol") != PROTOCOL or isinstance(schema.get("protocol"), bool):
-        return (
-            f"skops protocol {str(schema.get('protocol'))[:20]}, which is not the one that is checked here; train again"
-        )
+        raise RefusedError(f"skops protocol {str(schema.get('protocol'))[:20]!r}, not {PROTOCOL}; train the run again")
     found: set[tuple[str, str, str]] = set()
     for node in nodes(schema):
         loader, module, item = node["__loader__"], node.get("__module__"), node.get("__class__")
         if not (isinstance(loader, str) and isinstance(module, str) and isinstance(item, str)):
-            return "a part without a name"
+            raise RefusedError("a part without a name")
         found.add((loader, module, item))
-    return next((_describe(*parts) for parts in sorted(found) if not _trusted(*parts)), None)
-
-
-def names(schema: dict[str, Any]) -> list[str]:
-    """Return every name in a skops schema, once."""
-    return sorted({f"{node['__module__']}.{node['__class__']}" for node in nodes(schema)})
+    for parts in sorted(found):
+        if not _trusted(*parts):
+            raise RefusedError(_describe(*parts))
+    return sorted({f"{module}.{item}" for _, module, item in found})
 
 
 def nodes(schema: Any) -> Iterator[dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from . import model_contents, model_trust
 from .errors import InputError
+from .model_trust import RefusedError
 
 OWN_PACKAGE = __name__.split(".")[0]
 # A small file must not fill the memory, where each node of its schema takes up to a kilobyte: what packs better than
@@ -20,10 +21,6 @@ OWN_PACKAGE = __name__.split(".")[0]
 RATIO, ALLOWANCE = 15, 4_000_000
 NOTHING = {"__class__": "str", "__module__": "builtins", "__loader__": "JsonNode", "content": "null", "is_json": True}
 IMPORTING = threading.Lock()
-
-
-class Refused(Exception):
-    """A model file names, holds or would become something that is not trusted; the message says what."""
 
 
 def save(model: Any, path: Path) -> None:
@@ -38,10 +35,9 @@ def save(model: Any, path: Path) -> None:
         written = _skops().dumps(model)
     except Exception as error:
         raise InputError(f"src/{OWN_PACKAGE}/model.py: skops cannot save this estimator: {error}") from error
-    settled = _settled(written)
     try:
-        _check(settled)
-    except Refused as error:
+        settled = _settled(written)
+    except RefusedError as error:
         raise InputError(
             f"src/{OWN_PACKAGE}/model.py, features.py: this model would not be loaded again, since it holds {error}; "
             "docs/security.md says what a model file may hold"
@@ -50,7 +46,7 @@ def save(model: Any, path: Path) -> None:
 
 
 def _settled(written: bytes) -> bytes:
-    """Write the same model as the same bytes.
+    """Write the same model as the same bytes, if it would be loaded again.
 
     skops names parts by their place in memory, zip files hold the time of day, and a bin mapper remembers how many
     threads it was fitted with; none of the three is part of the model.
@@ -59,10 +55,10 @@ def _settled(written: bytes) -> bytes:
     files: dict[str, str] = {}
     with zipfile.ZipFile(io.BytesIO(written)) as old:
         schema = json.loads(old.read("schema.json"))
+        model_trust.named(schema)
         for node in model_trust.nodes(schema):
             if node["__class__"] == "_BinMapper":
                 node["content"]["content"]["n_threads"] = dict(NOTHING)
-        for node in model_trust.nodes(schema):
             if "__id__" in node:
                 node["__id__"] = numbers.setdefault(node["__id__"], len(numbers) + 1)
             if "file" in node:
@@ -107,8 +103,8 @@ def load(path: Path) -> Any:
     try:
         found = _skops().loads(content, trusted=_check(content))
         if problem := model_contents.harmful(found):
-            raise Refused(problem)
-    except Refused as error:
+            raise RefusedError(problem)
+    except RefusedError as error:
         raise InputError(f"{path}: holds {error}, which this project does not trust; see docs/security.md") from None
     except ImportError as error:
         raise InputError(f"{path}: needs a package that is not installed here ({error})") from None
@@ -123,16 +119,14 @@ def _check(content: bytes) -> list[str]:
 
     Raises
     ------
-    Refused
+    RefusedError
         One is not, or the file would grow far beyond its size.
     """
     if not _bounded(content):
-        raise Refused(f"parts that unpack to more than {RATIO} times its size")
+        raise RefusedError(f"parts that unpack to more than {RATIO} times its size")
     with zipfile.ZipFile(io.BytesIO(content)) as packed:
         schema = json.loads(packed.read("schema.json"))
-    if problem := model_trust.refused(schema):
-        raise Refused(problem)
-    return model_trust.names(schema)
+    return model_trust.named(schema)
 
 
 def _skops() -> Any:
