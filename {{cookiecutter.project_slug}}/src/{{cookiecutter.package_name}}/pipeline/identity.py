@@ -63,18 +63,25 @@ def group_codes(groups: pd.Series) -> np.ndarray:
 
 def content(table: pd.DataFrame, obj: SchemaObject | None = None) -> np.ndarray:
     """Hash each row's values by column, whatever the columns' order and types; a role stands for the column's name."""
-    roles = {p.name: p.role for p in obj.properties if p.role} if obj else {}
-    total = np.zeros(len(table), dtype=np.uint64)
-    for name, values in table.items():
-        known = f"role {roles[str(name)]}" if str(name) in roles else f"column {name}"
-        total += _mixed(_hashed(values) + pd.util.hash_array(np.asarray([known], dtype=object)))
-    return _mixed(total)
+    return _contents(table, obj)[0]
 
 
 def row_hashes(ids: pd.Series, table: pd.DataFrame, obj: SchemaObject | None = None) -> pd.DataFrame:
     """Return each row's id, its content, and its values alone: these stay the same where columns are renamed."""
-    values = sum((_mixed(_hashed(column)) for _, column in table.items()), start=np.zeros(len(table), dtype=np.uint64))
-    return pd.DataFrame({"row": ids.array, "content": content(table, obj), "values": values})
+    named, values = _contents(table, obj)
+    return pd.DataFrame({"row": ids.array, "content": named, "values": values})
+
+
+def _contents(table: pd.DataFrame, obj: SchemaObject | None) -> tuple[np.ndarray, np.ndarray]:
+    """Hash each row's values with the names of their columns, and alone; each column is hashed once."""
+    roles = {p.name: p.role for p in obj.properties if p.role} if obj else {}
+    named, alone = np.zeros((2, len(table)), dtype=np.uint64)
+    for name, column in table.items():
+        known = f"role {roles[str(name)]}" if str(name) in roles else f"column {name}"
+        values = _hashed(column)
+        named += _mixed(values + pd.util.hash_array(np.asarray([known], dtype=object)))
+        alone += _mixed(values)
+    return _mixed(named), alone
 
 
 def repeats(hashed: np.ndarray) -> np.ndarray:

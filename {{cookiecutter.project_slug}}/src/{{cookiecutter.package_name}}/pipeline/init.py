@@ -164,10 +164,11 @@ def _check(table: Path, document: str, chosen: str, work: Path) -> tuple[split.S
 def _divide(known: pd.DataFrame, obj: SchemaObject, params: parameters.Params) -> tuple[split.Split, int]:
     """Draw a holdout of about the wanted size: of few rows or few groups, the first draw may hold none."""
     first: InputError | None = None
+    ids = split.row_ids(known, obj)  # the same in each draw
     for salt in range(SALTS):
         own = params.model_copy(update={"split": params.split.model_copy(update={"salt": salt})})
         try:
-            divided = split.plan(known, obj, own)
+            divided = split.plan(known, obj, own, ids)
         except InputError as error:
             first = first or error
             continue

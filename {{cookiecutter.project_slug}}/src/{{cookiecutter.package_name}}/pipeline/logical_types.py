@@ -45,7 +45,7 @@ def to_type(values: pd.Series, prop: Property, obj: SchemaObject | None = None) 
         values = values.astype(kind.categories.dtype)
     if prop.logicalType == "string":
         return _to_text(values, prop, words)
-    if values.dtype == object and not pd.api.types.is_datetime64_any_dtype(values.dtype):
+    if values.dtype == object:
         values = values.map(_as_text, na_action="ignore").astype("str")
     if isinstance(values.dtype, pd.StringDtype):
         values = _plain(values, words)

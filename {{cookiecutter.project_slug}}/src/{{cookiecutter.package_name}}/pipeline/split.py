@@ -54,8 +54,12 @@ def in_holdout(keys: np.ndarray, share: float, salt: int = 0) -> np.ndarray:
     return hashed < np.uint64(share * (2**64 - 1))
 
 
-def plan(table: pd.DataFrame, obj: SchemaObject, params: Params) -> Split:
+def plan(table: pd.DataFrame, obj: SchemaObject, params: Params, ids: pd.Series | None = None) -> Split:
     """Divide a table's rows by the data, or as ``params.split`` says.
+
+    Parameters
+    ----------
+    ids : the names of the rows, where whoever asks has them already: see :func:`identity.row_ids`
 
     Raises
     ------
@@ -76,7 +80,8 @@ def plan(table: pd.DataFrame, obj: SchemaObject, params: Params) -> Split:
         groups = names(table[_needed(obj, "group", method)])
         chosen = in_holdout(groups.to_numpy(dtype=object), params.split.holdout, params.split.salt)
     if late is None and chosen is None:
-        chosen = in_holdout(row_ids(table, obj).to_numpy(dtype=object), params.split.holdout, params.split.salt)
+        keys = row_ids(table, obj) if ids is None else ids
+        chosen = in_holdout(keys.to_numpy(dtype=object), params.split.holdout, params.split.salt)
     sides = [side for side in (late, chosen) if side is not None]
     holdout, training = np.logical_and.reduce(sides), ~np.logical_or.reduce(sides)
     if chosen is not None and "group" in method and min(chosen.sum(), (~chosen).sum()) == 0:

@@ -155,11 +155,6 @@ def cast(
     return pd.DataFrame(columns, index=frame.index), mistyped
 
 
-def undeclared(frame_columns: Sequence[str], obj: SchemaObject) -> list[str]:
-    """Columns of a file that the contract does not know; they never reach the model."""
-    return [c for c in frame_columns if c not in {p.name for p in obj.properties}]
-
-
 def csv_options(obj: SchemaObject, path: Path) -> dict[str, Any]:
     """How pandas reads a CSV, by the object's custom properties and by a first line that names the delimiter."""
     custom = _custom(obj)

@@ -160,10 +160,10 @@ def _train(root: Path, work: Path, say: Say) -> dict[str, Any]:
     table[target], _ = to_type(table[target], contract.target.model_copy(update={"required": True}))
     y, classes = encode(table[target], chosen)
     reserved.check(obj, chosen.task, classes, "contract.yaml")
-    divided = split.plan(table, obj, chosen)
+    ids = split.row_ids(table, obj)
+    divided = split.plan(table, obj, chosen, ids)
     inputs = table[[p.name for p in obj.features]]
     holdout, rest = np.flatnonzero(divided.holdout), np.flatnonzero(divided.training)
-    ids = split.row_ids(table, obj)
 
     units = sampling.units(table, obj, ids)
     judging = sampling.sample(units.iloc[holdout])
