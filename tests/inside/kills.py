@@ -20,8 +20,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+import visits
 import yaml
 
 PACKAGE = next(iter(entry_points(group="console_scripts", name="ml"))).value.partition(".")[0]
@@ -55,10 +55,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and 
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small table that was begun with and trained on."""
     root = tmp_path_factory.mktemp("begun")
-    rng = np.random.default_rng(1)
-    frame = pd.DataFrame({"age": rng.integers(18, 80, 120), "city": rng.choice(["A", "B"], 120)})
-    frame["bought"] = np.where(frame["age"] + rng.normal(0, 15, 120) > 50, "yes", "no")
-    frame.to_csv(root / "visits.csv", index=False)
+    visits.write(root, 120)
     os.chdir(root)
     assert ml("init", "visits.csv", "--target", "bought") == 0
     chosen = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))

@@ -15,9 +15,8 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
+import visits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -52,10 +51,7 @@ EVENTS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "open", "shutil.rmtr
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small table that was begun with and trained on."""
     root = tmp_path_factory.mktemp("begun")
-    rng = np.random.default_rng(1)
-    frame = pd.DataFrame({"age": rng.integers(18, 80, 200), "city": rng.choice(["A", "B"], 200)})
-    frame["bought"] = np.where(frame["age"] + rng.normal(0, 15, 200) > 50, "yes", "no")
-    frame.to_csv(root / "visits.csv", index=False)
+    visits.write(root, 200)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         assert ml("init", "visits.csv", "--target", "bought")[0] == 0

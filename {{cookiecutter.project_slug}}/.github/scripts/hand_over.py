@@ -27,17 +27,14 @@ def main() -> None:
 
 def publish(folder: Path) -> None:
     """Write a report of why there is no review."""
-    blocks, markdown, report_json = load("blocks"), load("markdown"), load("report_json")
+    blocks, report_json = load("blocks"), load("report_json")
     if os.environ["SKIP"]:
         report = blocks.Report("Model review: skipped", [blocks.Text(os.environ["SKIP"])])
     else:
         step, log = failed_step()
         said = f"The step {step} failed before there was a review. Its last lines:"
         report = blocks.Report("Model review: failed ❌", [blocks.Text(said, bold=step), blocks.Code(log)])
-    handed_over = report_json.dump(report)
-    text = markdown.render(report_json.load(handed_over))
-    (folder / "review.json").write_text(handed_over, encoding="utf-8")
-    (folder / "report.md").write_text(text, encoding="utf-8")
+    text = report_json.leave(report, folder)
     with Path(os.environ["GITHUB_STEP_SUMMARY"]).open("a", encoding="utf-8") as summary:
         summary.write(text)
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 from .blocks import SHOWN, Block, Cell, Chart, Code, Items, Report, Section, Table, Text, number
-from .markdown import CELL, ITEM, LINE, LINES, NAME, SUMMARY, TEXT, TITLE
+from .markdown import CELL, ITEM, LINE, LINES, NAME, SUMMARY, TEXT, TITLE, render
 from .plain_text import flat, visible
 
 SCHEMA, VERSION = "ml-review", 1
@@ -25,6 +26,18 @@ CHART = {"kind", *LABELS, "x", "series", "ideal"}
 
 class SchemaError(ValueError):
     """A document is not what this module writes. The message says where, and quotes nothing of it."""
+
+
+def leave(report: Report, folder: Path) -> str:
+    """Write ``review.json`` and ``report.md`` to a folder, and return the text of the latter.
+
+    The text is written from what the document holds, as `report` does it: what is read here is what is posted.
+    """
+    handed_over = dump(report)
+    text = render(load(handed_over))
+    (folder / "review.json").write_text(handed_over, encoding="utf-8")
+    (folder / "report.md").write_text(text, encoding="utf-8")
+    return text
 
 
 def dump(report: Report) -> str:

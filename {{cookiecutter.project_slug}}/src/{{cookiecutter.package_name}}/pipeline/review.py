@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import environment, html, markdown, plots, processes, report_json
+from . import environment, html, plots, processes, report_json
 from .blocks import Report
 from .errors import InputError, unexpected
 from .processes import started
@@ -142,13 +142,8 @@ def keep(run: Run, out: Path, work: Path) -> Run:
 
 
 def publish(content: Report, out: Path) -> None:
-    """Write a report for the pull request, ``review.json``, and for reading: ``report.md``, ``report.html``, pictures.
-
-    ``report.md`` is written from what the file holds, as `report` does it: what is read here is what is posted.
-    """
-    handed_over = report_json.dump(content)
-    (out / "review.json").write_text(handed_over, encoding="utf-8")
-    (out / "report.md").write_text(markdown.render(report_json.load(handed_over)), encoding="utf-8")
+    """Write a report for the pull request, ``review.json``, and for people: ``report.md``, a page, pictures."""
+    report_json.leave(content, out)
     (out / "report.html").write_text(html.render(content), encoding="utf-8")
     plots.draw(out / "plots", content.charts)
 
