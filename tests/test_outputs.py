@@ -101,6 +101,24 @@ def test_a_stopped_review_leaves_no_process_and_nothing_that_the_next_does_not_r
     assert begun.run("git", "status", "--porcelain").stdout == ""
 
 
+@pytest.mark.skipif(os.name == "nt", reason="git's hooks are shell scripts here")
+def test_a_review_that_is_stopped_while_git_checks_out_leaves_no_worktree(begun: Project, tmp_path: Path):
+    copy = begun.copy(tmp_path / "copy")
+    hook = copy.root / ".git/hooks/post-checkout"
+    hook.write_text(f"#!/bin/sh\ntouch '{tmp_path}/reached'\nsleep 60\n", encoding="utf-8")
+    hook.chmod(0o755)
+    (tmp_path / "tmp").mkdir()
+    environment = copy.environ() | {"TMPDIR": str(tmp_path / "tmp")}
+    command = ("ml", "review", "--base", "HEAD", "--out", "review")
+    stopped = subprocess.Popen(command, cwd=copy.root, env=environment, text=True, stderr=subprocess.PIPE)
+    until((tmp_path / "reached").exists)
+    stopped.terminate()
+    assert stopped.communicate()[1] == "ml: stopped\n"
+    assert stopped.returncode == 128 + signal.SIGTERM
+    assert copy.run("git", "worktree", "list").stdout.count("\n") == 1
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
 def test_a_run_is_the_same_bytes_wherever_it_is_trained(begun: Project, tmp_path: Path):
     copy = begun.copy(tmp_path / "copy")
     here = {"TZ": "UTC", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}

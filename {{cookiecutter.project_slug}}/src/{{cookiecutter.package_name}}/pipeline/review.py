@@ -20,7 +20,7 @@ from .blocks import Report
 from .errors import InputError, unexpected
 from .processes import started
 from .runs import SCHEMA, Run, git, say, sha256, write_json
-from .scratch import scratch
+from .scratch import remove_worktree, scratch
 
 UV_SAYS = re.compile(r"(error|fatal|Caused by):|[×├╰]─?▶?")
 
@@ -244,13 +244,13 @@ def _worktree(root: Path, commit: str) -> Iterator[Path]:
     _forget_worktrees(root)
     with scratch("baseline") as folder:
         tree = folder / "tree"
-        code, log = run_step(["git", "worktree", "add", "--detach", str(tree), commit], root)
         try:
+            code, log = run_step(["git", "worktree", "add", "--detach", str(tree), commit], root)
             if code:
                 raise NoBaselineError(f"could not be checked out: {_cause(log)}")
             yield tree
         finally:
-            git(root, "worktree", "remove", "--force", str(tree))
+            remove_worktree(root, tree)
 
 
 def _forget_worktrees(root: Path) -> None:
@@ -259,7 +259,7 @@ def _forget_worktrees(root: Path) -> None:
     for entry in listed.split("\n\n"):
         path = Path(entry.partition("\n")[0].removeprefix("worktree "))
         if path.name == "tree" and path.parents[1].name.startswith("ml-baseline-") and not path.exists():
-            git(root, "worktree", "remove", "--force", str(path))
+            remove_worktree(root, path)
 
 
 def _trainer(root: Path, tree: Path) -> tuple[list[str], dict[str, str], list[str]]:

@@ -81,7 +81,13 @@ def forget_worktree(tree: Path) -> None:
     with suppress(OSError, ValueError):
         where = (tree / ".git").read_text(encoding="utf-8").partition("gitdir: ")[2].strip()
         if where:
-            git(tree.parent, f"--git-dir={Path(where).parents[1]}", "worktree", "remove", "--force", str(tree))
+            remove_worktree(tree.parent, tree, f"--git-dir={Path(where).parents[1]}")
+
+
+def remove_worktree(root: Path, tree: Path, *options: str) -> None:
+    """Remove a worktree, also one that git was stopped in making: it is locked until then, and may lack its files."""
+    shutil.rmtree(tree, ignore_errors=True)
+    git(root, *options, "worktree", "remove", "--force", "--force", str(tree))
 
 
 def _mine(folder: Path) -> bool:
