@@ -11,36 +11,35 @@ Run it in a baked and installed churn project with a run, with that project's Py
 
 from __future__ import annotations
 
-import importlib
 import os
 import resource
 import sys
 import time
-from importlib.metadata import entry_points
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as `ml` sets it, before scikit-learn starts its threads
 
 import numpy as np
 import pandas as pd
+from mlcicd.contract import document as contracts
+from mlcicd.contract import schema
+from mlcicd.core import params
+from mlcicd.data import load
+from mlcicd.lifecycle import drift
+from mlcicd.training import run as runs
 from scipy import stats
 
-PACKAGE = next(iter(entry_points(group="console_scripts", name="ml"))).value.partition(".")[0]
-contracts, data, drift, odcs, params, runs = (
-    importlib.import_module(f"{PACKAGE}.pipeline.{name}")
-    for name in ("contract", "data", "drift", "odcs", "params", "runs")
-)
 COLUMNS = [f"c{i}" for i in range(20)]
 LIMITS = params.Drift()
 RNG = np.random.default_rng(0)
 
 
-def contract() -> odcs.Contract:
+def contract() -> schema.Contract:
     """Twenty numbers and a target."""
     target = {"name": "y", "logicalType": "integer", "customProperties": [{"property": "role", "value": "target"}]}
     table = {"name": "t", "properties": [*({"name": c, "logicalType": "number"} for c in COLUMNS), target]}
     head = {"apiVersion": "v3.2.0", "kind": "DataContract", "id": "x", "version": "1.0.0", "status": "active"}
-    return odcs.Contract.model_validate(head | {"schema": [table]})
+    return schema.Contract.model_validate(head | {"schema": [table]})
 
 
 def sample(rows: int) -> pd.DataFrame:
@@ -73,7 +72,7 @@ def false_alarms(trials: int = 200) -> None:
             counts += [bool(moved(old, new)), min(p) < 0.05, min(p) * len(p) < 0.05, called]
         print(f"| {rows:,} | " + " | ".join(f"{c / trials:.1%}" for c in counts) + " |")
     run, chosen, agreed = runs.Run(Path("runs/model")), params.load(), contracts.load()
-    table = data.load(agreed, chosen, Path()).table
+    table = load.load(agreed, chosen, Path()).table
     window, alarms = Path("window.parquet"), 0
     for _ in range(trials):
         table.iloc[RNG.permutation(len(table))[:2000]].to_parquet(window)
@@ -107,7 +106,7 @@ def power(trials: int = 100) -> None:
 def speed() -> None:
     """A million rows through everything."""
     run, chosen, agreed = runs.Run(Path("runs/model")), params.load(), contracts.load()
-    table = data.load(agreed, chosen, Path()).table
+    table = load.load(agreed, chosen, Path()).table
     large = table.iloc[RNG.integers(0, len(table), 10**6)].reset_index(drop=True)
     large["customer_id"] = table["customer_id"].iloc[0]  # unique ids are another matter
     file = Path("million.parquet")

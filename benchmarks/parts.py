@@ -120,7 +120,7 @@ def review(ground: Ground) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(dir=ground.folder) as temporary:
         project = Path(temporary) / "project"
         run("git", "clone", "--quiet", str(ground.churn), str(project))
-        source, params = {"PYTHONPATH": str(project / "src")}, project / "params.yaml"
+        source, params = {"PYTHONPATH": f"{project / 'src'}:{project / 'packages/mlcicd/src'}"}, project / "params.yaml"
         for old, new in (("seeds: 3", "seeds: 1"), ("max_iter: 150", "max_iter: 200")):
             text = params.read_text(encoding="utf-8")
             if old not in text:

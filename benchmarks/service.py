@@ -35,7 +35,7 @@ import bentoml
 import pandas as pd
 
 with bentoml.importing():
-    from {package}.pipeline import models
+    from mlcicd.training import model_io as models
 
 @bentoml.service
 class Quickstart:
@@ -53,9 +53,9 @@ class Quickstart:
 PREPARE = """
 import json, sys, time
 from pathlib import Path
-from {package}.pipeline import models, contract
-from {package}.pipeline.runs import Run
-from {package}.pipeline.smoke import sample
+from mlcicd.training import model_io as models; from mlcicd.contract import document as contract
+from mlcicd.training.run import Run
+from mlcicd.packaging.smoke import sample
 run = Run(Path("runs/model"))
 obj = contract.load(run.path / "contract.yaml").table
 records, _ = sample(run, 1)
@@ -73,8 +73,8 @@ MLFLOW = """
 import sys
 from pathlib import Path
 import mlflow
-from {package}.pipeline import models
-from {package}.pipeline.runs import Run
+from mlcicd.training import model_io as models
+from mlcicd.training.run import Run
 run = Run(Path("runs/model"))
 model, frame = models.load(run.path / "model.skops"), run.holdout.drop(columns="row")
 signature = mlflow.models.infer_signature(frame, model.predict_proba(frame.head()))
@@ -175,7 +175,7 @@ def measure(project: Path, seconds: int, mlflow: bool) -> tuple[dict[str, Any], 
     facts : ``bare`` and ``bare64``, milliseconds of ``predict_proba`` for one row and for 64; ``versions`` of packages
     loads : by server and by clients
     """
-    package = next((project / "src").glob("*/pipeline")).parent.name
+    package = next((project / "src").glob("*/service.py")).parent.name
     python = str(project / ".venv" / "bin" / "python")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -192,7 +192,7 @@ def measure(project: Path, seconds: int, mlflow: bool) -> tuple[dict[str, Any], 
         scratch = Path(temporary)
         (scratch / "quickstart.py").write_text(QUICKSTART.format(package=package, dates=facts["dates"]))
         bento = [python, "-m", "bentoml", "serve", "--host", "127.0.0.1"]
-        ml = [python, "-m", f"{package}.pipeline.cli", "serve"]
+        ml = [python, "-m", "mlcicd.cli", "serve"]
         model = {"MODEL": str(project / "runs/model/model.skops")}
         body = json.dumps({"records": [record]})
         servers = {

@@ -10,21 +10,20 @@ another, REPEATS times (3 by default); the fastest of each counts.
 
 from __future__ import annotations
 
-import importlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import table8
+from mlcicd.core import project
 from stopwatch import fastest
 
-PACKAGE = next(iter(entry_points(group="console_scripts", name="ml"))).value.partition(".")[0]
+PACKAGE = project.package_name()
 REPEATS = int(os.environ.get("REPEATS", "3"))
 HEAD = {"apiVersion": "v3.2.0", "kind": "DataContract", "id": "t", "version": "1", "status": "draft"}
 # The folds, fits, seeds and predictions of `ml train`, and nothing else.
@@ -63,8 +62,9 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 def validate(rows: int) -> None:
     """Eight columns with the usual rules, all of them kept; then with 10 % bad rows."""
-    contracts = importlib.import_module(f"{PACKAGE}.pipeline.contract")
-    rules = importlib.import_module(f"{PACKAGE}.pipeline.rules")
+    from mlcicd.contract import document as contracts
+    from mlcicd.validation import rules
+
     bounds = {"logicalTypeOptions": {"minimum": 0, "maximum": 100}}
     kinds = {"id": "integer", "a": "number", "b": "number", "c": "integer", "d": "string", "e": "string", "f": "date"}
     more = {
@@ -122,7 +122,8 @@ def run(folder: Path, *command: str) -> tuple[float, float]:
 
 def train(sizes: list[int]) -> None:
     """The whole of `ml train`, imports included, against the bare script."""
-    params = importlib.import_module(f"{PACKAGE}.pipeline.params")
+    from mlcicd.core import params
+
     print("| rows | bare script, s | ml train, s | more |\n|--:|--:|--:|--:|")
     for rows in sizes:
         with tempfile.TemporaryDirectory() as temporary:

@@ -33,7 +33,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # other work shares the cores
@@ -41,6 +40,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # other work shares the cores
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from mlcicd.core import params, project
+from mlcicd.data import sampling
+from mlcicd.evaluation import calibration_error, metrics, thresholds, uncertainty
+from mlcicd.review import compare
 from scipy import stats
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
@@ -48,11 +51,8 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-PACKAGE = next(iter(entry_points(group="console_scripts", name="ml"))).value.partition(".")[0]
-calibration, compare, inference, metrics, params, sampling, thresholds = (
-    importlib.import_module(f"{PACKAGE}.pipeline.{name}")
-    for name in ("calibration", "compare", "inference", "metrics", "params", "sampling", "thresholds")
-)
+PACKAGE = project.package_name()
+
 HOLDOUT = 6000
 SETS = 40  # training sets a world
 COSTS = params.Costs(false_positive=10, false_negative=4)
@@ -80,7 +80,7 @@ class World:
 class Trained:
     """What a training left: predictions of the population, by seed and by fold; a threshold; differences by fold."""
 
-    side: inference.Side
+    side: uncertainty.Side
     threshold: float | None
     draws: list[float]
     folds: list[float]
@@ -210,7 +210,7 @@ def train(
     if world.task == "binary":
         threshold = thresholds.best_threshold(y, oof, COSTS)
         draws = thresholds.draw_thresholds(pd.Series(names.astype(str)), y, oof, COSTS)
-    return Trained(inference.Side(by_seed, by_fold), threshold, draws, scores)
+    return Trained(uncertainty.Side(by_seed, by_fold), threshold, draws, scores)
 
 
 def pool(world: World) -> tuple[np.ndarray, list[dict[str, Trained]]]:
@@ -236,10 +236,12 @@ def pool(world: World) -> tuple[np.ndarray, list[dict[str, Trained]]]:
     return target, found
 
 
-def take(trained: Trained, rows: np.ndarray, seeds: int = 1) -> inference.Side:
+def take(trained: Trained, rows: np.ndarray, seeds: int = 1) -> uncertainty.Side:
     """A training's predictions for some rows of the population."""
     side = trained.side
-    return inference.Side(*([p[rows].astype("float64") for p in models] for models in (side.seeds[:seeds], side.folds)))
+    return uncertainty.Side(
+        *([p[rows].astype("float64") for p in models] for models in (side.seeds[:seeds], side.folds))
+    )
 
 
 def settings(world: World, **gates: dict) -> params.Params:
@@ -256,7 +258,7 @@ def value(metric, y: np.ndarray, p: np.ndarray) -> float:
     """The metric of a whole population, where a gap is a gap and owes nothing to chance."""
     if metric.reliability is None:
         return metric.value(y, p)
-    _, size, gap, _ = calibration.gaps(*metric.reliability(y, p), np.ones(len(y)))
+    _, size, gap, _ = calibration_error.gaps(*metric.reliability(y, p), np.ones(len(y)))
     return float(size @ gap**2 / len(y)) ** 0.5
 
 
@@ -301,14 +303,14 @@ def bootstrap(y: np.ndarray, old: list, new: list, rng: np.random.Generator, see
 
 
 def by_method(
-    y, old: inference.Side, new: inference.Side, cv: tuple[list, list], test_share: float, rng
+    y, old: uncertainty.Side, new: uncertainty.Side, cv: tuple[list, list], test_share: float, rng
 ) -> dict[str, tuple]:
     """95 % intervals of a difference in ROC AUC, each way."""
     one = [replace(side, seeds=side.seeds[:1]) for side in (old, new)]
     area = metrics.metrics_for("binary", 0.5)["roc_auc"]
 
-    def ours(a: inference.Side, b: inference.Side) -> tuple[float, float]:
-        found = inference.difference(area, area, y, a, b, 0.95)
+    def ours(a: uncertainty.Side, b: uncertainty.Side) -> tuple[float, float]:
+        found = uncertainty.difference(area, area, y, a, b, 0.95)
         return found.low, found.high
 
     def corrected(k: int) -> tuple[float, float]:
@@ -417,7 +419,7 @@ def spoiled(trained: Trained, target: np.ndarray, noise: np.ndarray, goal: float
         above = metrics.roc_auc(target, spoil(seeds[0], noise, middle), np.ones(len(target))) > goal
         low, high = (middle, high) if above else (low, middle)
     sides = ([spoil(p, noise, low) for p in side] for side in (seeds, folds))
-    return replace(trained, side=inference.Side(*sides))
+    return replace(trained, side=uncertainty.Side(*sides))
 
 
 def draw_power(curves: dict[str, list[tuple[float, float, float]]]) -> None:
@@ -428,7 +430,7 @@ def draw_power(curves: dict[str, list[tuple[float, float, float]]]) -> None:
         called, drops, said = zip(*curve, strict=True)
         axes.plot(drops, called, color=colour, marker=mark, label=name)
         axes.axvline(np.mean(said), color=colour, linestyle="--", linewidth=1, label=f"{name}: stated as detectable")
-    axes.axhline(inference.POWER, color="#57606a", linestyle=":", label="four times in five")
+    axes.axhline(uncertainty.POWER, color="#57606a", linestyle=":", label="four times in five")
     axes.set(xlabel="true drop of ROC AUC", ylabel="share called worse in ROC AUC", ylim=(0, 1.02))
     axes.grid(color="#d0d7de", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
@@ -458,7 +460,7 @@ def run_power(pulls: int = 100) -> None:
             line(f"{drop:.4f}", pulls, share(worse, pulls), share(alone, pulls), f"{stated:.4f}")
             curve.append((alone / pulls, drop, stated))
         called, drops, said = zip(*curve, strict=True)
-        found_at = np.interp(inference.POWER, np.maximum.accumulate(called), drops)
+        found_at = np.interp(uncertainty.POWER, np.maximum.accumulate(called), drops)
         print(f"\nFound four times in five by ROC AUC: {found_at:.4f}; stated: {np.mean(said):.4f}", flush=True)
         curves[world.name] = curve
     if len(curves) > 1:
@@ -485,11 +487,11 @@ def run_coverage(simulations: int = 500) -> None:
             rows = random(i).integers(0, world.population, HOLDOUT)
             a, b, y = pools[t]["base"], pools[t][kind], target[rows]
             before, after = (known(world, trained.threshold, chosen)[name] for trained in (a, b))
-            decided = world.task == "binary" and name in metrics.DECIDED
+            decided = world.task == "binary" and name in metrics.THRESHOLD_DEPENDENT
             draws = [(p[name], q[name]) for p, q in drawn(world, (a, b), chosen)] if decided else None
             sides = take(a, rows, 3), take(b, rows, 3)
-            found = inference.difference(before, after, y, *sides, 0.95, sampling.ROWS, draws)
-            alone = inference.interval(before, y, take(a, rows).seeds[0], 0.95)
+            found = uncertainty.difference(before, after, y, *sides, 0.95, sampling.ROWS, draws)
+            alone = uncertainty.interval(before, y, take(a, rows).seeds[0], 0.95)
             covered[kind, name] += found.low <= truth[kind, name] <= found.high
             covered["one", name] += alone["low"] <= true[t]["base"][name] <= alone["high"]
         for name in names:
@@ -535,6 +537,7 @@ DRAWN = (
     Draws("120 days", lambda rng: rng.poisson(40, 120) + 1, 0.3, 0.0),
     Draws("120 days, each like the one before", lambda rng: rng.poisson(40, 120) + 1, 0.3, 0.5),
     Draws("365 days, each like the one before", lambda rng: rng.poisson(15, 365) + 1, 0.3, 0.7),
+    Draws("30 days, each much like the one before", lambda rng: rng.poisson(160, 30) + 1, 0.3, 0.8),
 )
 
 
@@ -585,10 +588,10 @@ def run_drawn(simulations: int = 300) -> None:
             for (task, name), (way, counted) in itertools.product(truth, (("own", sample), ("rows", sampling.ROWS))):
                 y, (a, b) = drawn_rows[task]
                 metric = known[task][name]
-                alone = inference.interval(metric, y, a, 0.95, counted)
+                alone = uncertainty.interval(metric, y, a, 0.95, counted)
                 held[task, name, way, "one"] += alone["low"] <= truth[task, name] <= alone["high"]
-                sides = inference.Side([a], []), inference.Side([b], [])
-                found = inference.difference(metric, metric, y, *sides, 0.95, counted)
+                sides = uncertainty.Side([a], []), uncertainty.Side([b], [])
+                found = uncertainty.difference(metric, metric, y, *sides, 0.95, counted)
                 held[task, name, way, "two"] += found.low <= 0 <= found.high
         for task, name in truth:
             ways = ("own", "one"), ("own", "two"), ("rows", "one"), ("rows", "two")
@@ -607,13 +610,14 @@ def logs(x: np.ndarray) -> np.ndarray:
 
 def run_churn(splits: int = 5, pulls: int = 20) -> None:
     """In each of several other holdouts: pull requests of no substance, one without recency, one with baskets alone."""
-    data, contracts, split, training = (
-        importlib.import_module(f"{PACKAGE}.pipeline.{n}") for n in ("data", "contract", "split", "train")
-    )
+    from mlcicd.contract import document as contracts
+    from mlcicd.data import load, split
+    from mlcicd.training import train as training
+
     names = importlib.import_module(f"{PACKAGE}.features").FEATURES
     root, rng = Path.cwd(), random(6)
     contract, chosen = contracts.load(root / "contract.yaml"), params.load(root / "params.yaml")
-    table = data.load(contract, chosen, root).table
+    table = load.load(contract, chosen, root).table
     views = {
         "columns": lambda x: x[:, np.random.default_rng(1).permutation(x.shape[1])],
         "refactor": logs,
@@ -621,10 +625,10 @@ def run_churn(splits: int = 5, pulls: int = 20) -> None:
         "baskets alone": lambda x: x[:, [names.index(n) for n in BASKETS]],
     }
 
-    def side(kind: str, seed: int, noisy: bool, salt: int) -> tuple[np.ndarray, inference.Side, tuple]:
+    def side(kind: str, seed: int, noisy: bool, salt: int) -> tuple[np.ndarray, uncertainty.Side, tuple]:
         drawn = chosen.model_copy(update={"split": chosen.split.model_copy(update={"salt": salt + 1000 * SEED})})
         shuffled = table.sample(frac=1, random_state=seed).reset_index(drop=True) if kind == "rows" else table
-        divided, y = split.plan(shuffled, contract.table, drawn), shuffled["churned"].to_numpy().astype(int)
+        divided, y = split.make_split(shuffled, contract.table, drawn), shuffled["churned"].to_numpy().astype(int)
         inputs, rest = shuffled[[p.name for p in contract.table.features]], np.flatnonzero(divided.training)
         pipeline = training.build(chosen, seed)
         if noisy:
@@ -644,7 +648,7 @@ def run_churn(splits: int = 5, pulls: int = 20) -> None:
         draws = thresholds.draw_thresholds(
             split.row_ids(shuffled, contract.table).iloc[rest], y[rest], oof, chosen.costs
         )
-        return y[divided.holdout][ids], inference.Side([whole], folds), (threshold, draws)
+        return y[divided.holdout][ids], uncertainty.Side([whole], folds), (threshold, draws)
 
     counted: dict[str, Counter] = {}
     for number, noisy in itertools.product(range(splits), (False, True)):
@@ -668,7 +672,8 @@ def run_churn(splits: int = 5, pulls: int = 20) -> None:
 
 
 def run_speed(n: int = 100_000, columns: int = 14) -> None:
-    runs = importlib.import_module(f"{PACKAGE}.pipeline.runs")
+    from mlcicd.training import run as runs
+
     rng = np.random.default_rng(7)
     z, ids = rng.normal(size=n) * 1.5 + 1, np.asarray([f"{i:09}" for i in range(n)])
     y = (rng.random(n) < 1 / (1 + np.exp(-z))).astype(int)

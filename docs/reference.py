@@ -5,7 +5,6 @@ stop it. `make reference` bakes a project, runs this in its environment and writ
 `docs/`; a test compares them.
 """
 
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -178,9 +177,9 @@ CONTRACT = {
         "limitations": "What it is not for.",
     },
 }
-HEAD = "<!-- Written by the template from the models in src/*/pipeline. -->\n\n# `{file}`\n\n{intro}\n"
+HEAD = "<!-- Written by the template from the models in packages/mlcicd. -->\n\n# `{file}`\n\n{intro}\n"
 PARAMS_INTRO = """\
-Every choice a person makes. Unknown keys are refused, with the key that was probably meant. What stands under
+All settings of the project. Unknown keys are refused, with the key that was probably meant. What stands under
 `prepare`, `features` and `model` are keyword arguments of functions of yours: a new one there is a new key here."""
 CONTRACT_INTRO = """\
 What the data must look like: a strict subset of the [Open Data Contract Standard](https://bitol.io) 3.2. What the
@@ -232,11 +231,12 @@ def section(model: Any, words: dict[str, str]) -> str:
     return "\n".join([*head, *rows, ""])
 
 
-def pages(package: str) -> dict[str, str]:
+def pages() -> dict[str, str]:
     """The text of each page by its name."""
-    names = ("params", "odcs", "contract", "date_formats")
-    params, odcs, contract, date_formats = (importlib.import_module(f"{package}.pipeline.{name}") for name in names)
-    unenforced = ", ".join(f"`{name}`" for name in sorted([*contract.UNENFORCED, *contract.OF_QUALITY]))
+    from mlcicd.contract import date_formats, document, schema
+    from mlcicd.core import params
+
+    unenforced = ", ".join(f"`{name}`" for name in sorted([*document.UNENFORCED, *document.UNENFORCED_QUALITY]))
     about = {"params.yaml": PARAMS_INTRO, "contract.yaml": CONTRACT_INTRO.format(unenforced=unenforced)}
     letters = ", ".join(f"`{java}`" for java in [*date_formats.LETTERS, "SSS"])
     ends = {
@@ -247,7 +247,7 @@ def pages(package: str) -> dict[str, str]:
         ),
     }
     found = {}
-    for file, module, models in (("params.yaml", params, PARAMS), ("contract.yaml", odcs, CONTRACT)):
+    for file, module, models in (("params.yaml", params, PARAMS), ("contract.yaml", schema, CONTRACT)):
         head = HEAD.format(file=file, intro=about[file])
         sections = [section(getattr(module, name), words) for name, words in models.items()]
         found[file.replace("yaml", "md")] = "\n".join([head, *sections]) + ends[file]
@@ -255,7 +255,7 @@ def pages(package: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    package, out = sys.argv[1], Path(sys.argv[2])
+    out = Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
-    for name, text in pages(package).items():
+    for name, text in pages().items():
         (out / name).write_text(text, encoding="utf-8", newline="\n")

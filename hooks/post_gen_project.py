@@ -36,9 +36,17 @@ def apply_licence(licence: str) -> None:
     shutil.rmtree(LICENCES)
 
 
+def pin_python(version: str) -> None:
+    """Write the file from which uv takes the project's Python.
+
+    The template has no such file: pyenv and uv would read it wherever its developers work below that folder.
+    """
+    Path(".python-version").write_text(f"{version}\n", encoding="utf-8", newline="\n")
+
+
 def remove_caches() -> None:
-    """Drop what Python and ruff left in the template's folder, where its developers import and lint the same files."""
-    for pattern in ("__pycache__", ".ruff_cache", ".mypy_cache", ".pytest_cache"):
+    """Drop what Python and linters left in the template's folder, where its developers run the same files."""
+    for pattern in ("__pycache__", ".ruff_cache", ".mypy_cache", ".pytest_cache", ".import_linter_cache"):
         for folder in list(Path().rglob(pattern)):
             shutil.rmtree(folder)
 
@@ -131,13 +139,14 @@ def next_steps(answers: dict[str, str]) -> str:
         train = "uv run ml train              train the example's model; the run is in runs/model"
     else:
         train = "uv run ml init TABLE --target COLUMN     write contract.yaml and params.yaml for your table"
+    publish = f"gh repo create {owner}/{slug} --private --source . --push"
     return "\n".join(
         [
             "",
             f"{slug} is ready. Next:",
             f"  1. cd {slug} && uv sync",
             f"  2. {train}",
-            f"  3. gh repo create {owner}/{slug} --source . --push     then open a pull request and read its review",
+            f"  3. {publish}     then open a pull request and read its review",
         ]
     )
 
@@ -148,6 +157,7 @@ def main() -> None:
     remove_caches()
     apply_example(answers["example"])
     apply_licence(answers["license"])
+    pin_python(answers["python_version"])
     end_lines_with_lf()
     if is_cruft_comparison(answers, Path.cwd()):
         return

@@ -11,7 +11,7 @@ import re
 import sys
 import unicodedata
 
-PYTHONS = ("3.11", "3.12", "3.13")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 MAX_SLUG = 100  # GitHub
 MAX_PACKAGE = 60  # paths on Windows are short
 MAX_DESCRIPTION = 350  # GitHub
@@ -37,7 +37,7 @@ DISTRIBUTIONS = {
         "httptools",
         "httpx",
     ),
-    *("hypothesis", "jinja2", "joblib", "matplotlib", "mypy", "numpy", "pandas", "pandas-stubs", "pillow"),
+    *("hypothesis", "jinja2", "joblib", "matplotlib", "mlcicd", "mypy", "numpy", "pandas", "pandas-stubs", "pillow"),
     *("pip", "polars", "pre-commit"),
     *("pre-commit-hooks", "prometheus-client", "pyarrow", "pydantic", "pydantic-core", "pytest", "pyyaml"),
     *("requests", "rich", "ruff", "scikit-learn", "scipy", "setuptools", "six", "skops", "skrub", "starlette"),

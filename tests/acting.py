@@ -6,6 +6,7 @@ releases, a registry: see `actions/`) and starts workflows on events, each in a 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import json
@@ -418,6 +419,7 @@ class GitHub:
         )  # fmt: skip
         if stop_after:
             threading.Thread(target=self._kill_when_stopped, args=(process,), daemon=True).start()
+        threading.Thread(target=release_terminal, args=(process,), daemon=True).start()
         self._read(outcome, _lines(process))
         outcome.seconds = time.monotonic() - began
         if process.wait() != 0:
@@ -488,6 +490,32 @@ class GitHub:
                 os.killpg(int(file.read_text()), signal.SIGKILL)
             except ProcessLookupError:
                 continue
+
+
+def release_terminal(process: subprocess.Popen[str], polls: int = 5) -> None:
+    """Repeat the end-of-output mark where act has missed it, and would wait for ever.
+
+    act gives each step a terminal, and reads it until a part of the output ends with ``\\x04``, which it writes when
+    the step is over. Once a second it writes that sign as a sign of life, too: its echo in one part hides the mark.
+    """
+    quiet = 0
+    while process.poll() is None:
+        time.sleep(1)
+        quiet = 0 if _children(process.pid) else quiet + 1
+        if quiet < polls:
+            continue
+        for descriptor in Path(f"/proc/{process.pid}/fd").glob("*"):
+            with contextlib.suppress(OSError):
+                if str(descriptor.readlink()).startswith("/dev/pts/"):
+                    descriptor.write_bytes(b"\x04")
+
+
+def _children(pid: int) -> bool:
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if file.read_text(errors="replace").rpartition(")")[2].split()[1] == str(pid):
+                return True
+    return False
 
 
 def _lines(process: subprocess.Popen[str]) -> Iterator[str]:

@@ -14,6 +14,9 @@ import pytest
 from cookiecutter.main import cookiecutter
 
 TEMPLATE = Path(__file__).resolve().parents[1]
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+MACHINERY_TESTS = TEMPLATE / "tests" / "mlcicd"  # its tests have an environment of their own: see the Makefile
+collect_ignore = ["mlcicd"]
 BIN = "Scripts" if os.name == "nt" else "bin"
 
 
@@ -29,9 +32,14 @@ class Project:
     variables: dict[str, str] = field(default_factory=dict)
 
     @property
+    def machinery(self) -> Path:
+        """The folder of the machinery's package."""
+        return self.root / "packages/mlcicd/src/mlcicd"
+
+    @property
     def package(self) -> Path:
         """The folder of the project's package."""
-        return next((self.root / "src").glob("*/pipeline")).parent
+        return next((self.root / "src").glob("*/service.py")).parent
 
     def run(self, *command: str, timeout: float = 600, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the project's folder and environment; never raises on its exit status."""
@@ -53,7 +61,7 @@ class Project:
             # the tests has the cores, waiting by spinning makes half a minute's work a matter of its time limit.
             "OMP_WAIT_POLICY": "passive",
             "PATH": os.pathsep.join([str(self.environment / BIN), os.environ["PATH"]]),
-            "PYTHONPATH": str(self.root / "src"),
+            "PYTHONPATH": os.pathsep.join(str(self.root / place) for place in ("src", "packages/mlcicd/src")),
             "UV_PROJECT_ENVIRONMENT": str(self.environment),
             **self.variables,
             **variables,
@@ -114,11 +122,24 @@ def copy_of_template(folder: Path, *, crlf: bool = False) -> Path:
     return folder
 
 
-def install(root: Path) -> Project:
-    """Install a baked and locked project into an environment of its own."""
-    environment = clean_environ()
+def install(root: Path, python: str = "") -> Project:
+    """Install a baked and locked project into an environment of its own, of the Python that it pins or of another."""
+    environment = clean_environ() | ({"UV_PYTHON": python} if python else {})
     subprocess.run(["uv", "sync", "--locked", "--quiet"], cwd=root, env=environment, check=True)
     return Project(root, root / ".venv")
+
+
+def newest_python(than: str) -> str | None:
+    """The path of the newest supported Python on this machine, or None if none is newer than a version."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    folders = [os.environ["PATH"], *map(str, pyenv.glob(f"versions/*/{BIN}"))]
+    environment = {**clean_environ(), "PATH": os.pathsep.join(folders), "UV_PYTHON_DOWNLOADS": "never"}
+    for version in reversed(PYTHONS[PYTHONS.index(than) + 1 :]):
+        command = ["uv", "python", "find", "--system", "--no-project", version]
+        found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if found.returncode == 0:
+            return found.stdout.strip()
+    return None
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,4 +23,6 @@ def script(name: str) -> ModuleType:
 
 
 machinery = script("machinery")
-blocks, markdown, plain_text, report_json = map(machinery.load, ("blocks", "markdown", "plain_text", "report_json"))
+blocks, markdown, plain_text, report_json = map(
+    machinery.load, ("rendering.blocks", "rendering.markdown", "core.plain_text", "rendering.review_json")
+)

@@ -6,10 +6,9 @@ import json
 import sys
 
 import pytest
-from conftest import Project
-from test_metrics import INSIDE
+from conftest import MACHINERY_TESTS, Project
 
-sys.path.append(str(INSIDE))
+sys.path.append(str(MACHINERY_TESTS))
 from adversarial import TABLES
 
 WORKING = [name for name, table in TABLES.items() if not table.says]
@@ -21,7 +20,7 @@ def results(own_table: Project, tmp_path_factory: pytest.TempPathFactory) -> dic
     """All tables, tried in one process of the project's environment."""
     done = own_table.run(
         "python",
-        str(INSIDE / "adversarial.py"),
+        str(MACHINERY_TESTS / "adversarial.py"),
         str(tmp_path_factory.mktemp("tables")),
         timeout=1800,
         OMP_NUM_THREADS="1",

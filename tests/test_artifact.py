@@ -29,7 +29,6 @@ PULL = {
     "changed_files": 1,
 }
 RUN = read_review.Run(
-    repository="acme/churn",
     id="9",
     url="https://github.com/acme/churn/actions/runs/9",
     conclusion="success",
@@ -66,7 +65,7 @@ def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
     """What GitHub answers; `zip` is the artifact."""
     answers: dict[str, Any] = {"zip": handed_over(), "files": [{"filename": "params.yaml"}], "pull": PULL}
 
-    def api(path: str, limit: int = 10_000_000) -> bytes:
+    def call(path: str, limit: int = 10_000_000) -> bytes:
         if path.endswith("/zip"):
             return answers["zip"][:limit]
         if "/artifacts" in path:
@@ -74,11 +73,11 @@ def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
                 {"artifacts": [{"id": 1, "name": "review", "expired": False, "size_in_bytes": 1}]}
             ).encode()
         for part, key in (("/files?", "files"), ("/pulls/7", "pull"), ("/events?", "events"), ("/pulls?", "pulls")):
-            if part in path:
+            if part in f"/{path}":
                 return json.dumps(answers.get(key, [])).encode()
         raise read_review.subprocess.CalledProcessError(1, path)
 
-    monkeypatch.setattr(read_review, "api", api)
+    monkeypatch.setattr(read_review.github_api, "call", call)
     monkeypatch.setattr(read_review.traceback, "format_exc", lambda: "")
     yield answers
 
@@ -323,7 +322,7 @@ def test_a_document_of_any_report_can_be_read_again() -> None:
     wide = blocks.Table("c" * 999, "l" * 99, ["h" * 999] * 99, [["v" * 9999] * 99] * 2000)
     for report in (long, blocks.Report("t", [wide] * 200), blocks.Report("t", [CHART] * 200)):
         text = report_json.dump(report)
-        assert len(text.encode()) <= report_json.BYTES
+        assert len(text.encode()) <= report_json.MAX_BYTES
         read = report_json.load(text)
         assert markdown.render(read) == markdown.render(report_json.load(report_json.dump(read)))
 
@@ -345,9 +344,11 @@ MACHINERY = [
     ".github/README.md",
     "src/other/__init__.py",
     "src/PACKAGE/__init__.py",
-    "src/PACKAGE/pipeline/metrics.py",
-    "src/PACKAGE/pipeline.py",
-    "src/PACKAGE/pipeline.cpython-313-x86_64-linux-gnu.so",
+    "packages/mlcicd/pyproject.toml",
+    "packages/mlcicd/src/mlcicd/evaluation/metrics.py",
+    "packages/other/x.py",
+    "src/mlcicd/__init__.py",
+    "src/PACKAGE/model.cpython-313-x86_64-linux-gnu.so",
     "src/PACKAGE/evil.pth",
     "src/sitecustomize.py",
     "src/usercustomize.py",
@@ -356,7 +357,7 @@ MACHINERY = [
     "src/polars/__init__.py",
     "src/evil.so",
     "src/x.pth",
-    "src/other/pipeline/metrics.py",
+    "src/other/metrics.py",
     "tests/conftest.py",
     "data",
     "docs",
@@ -410,14 +411,15 @@ def test_names_of_files_are_text_too(github: dict[str, Any]) -> None:
     assert [problem for problem in alive(found) if "blockquote" not in problem] == []
 
 
-def test_the_renderer_needs_the_scripts_and_src_alone(tmp_path: Path) -> None:
+def test_the_renderer_needs_what_report_checks_out_and_no_more(tmp_path: Path) -> None:
     """As `report` checks them out; nothing is installed, and no code of the project's own runs."""
     project = SCRIPTS.parents[1]
     shutil.copytree(SCRIPTS, tmp_path / ".github/scripts")
-    shutil.copytree(project / "src", tmp_path / "src")
-    [package] = (tmp_path / "src").iterdir()
-    for file in (package / "__init__.py", package / "features.py"):
-        file.write_text("raise SystemExit('ran')", encoding="utf-8")
+    shutil.copytree(project / "packages", tmp_path / "packages")
+    shutil.copyfile(project / "pyproject.toml", tmp_path / "pyproject.toml")
+    for file in (tmp_path / "packages/mlcicd/src/mlcicd").glob("*/__init__.py"):
+        if file.parent.name not in ("core", "rendering"):
+            file.write_text("raise SystemExit('ran')", encoding="utf-8")
     code = "import read_review; print(len(read_review.markdown.render(read_review.report_json.load(input()))))"
     command = [sys.executable, "-S", "-c", f"import sys; sys.path.append('.github/scripts'); {code}"]
     done = subprocess.run(command, cwd=tmp_path, input=GOOD, capture_output=True, text=True, encoding="utf-8")

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import pytest
 from acting import GitHub, git
 from conftest import Project
-from test_metrics import passes_inside
 from workflows.conftest import replace
 
 SMALLER = {"max_iter: 150": "max_iter: 20", "folds: 5": "folds: 2", "learning_rate: 0.03": "learning_rate: 0.2"}
@@ -237,7 +236,3 @@ def test_a_run_of_ones_own_says_that_it_was_not_released(served: Project) -> Non
     done = served.run("ml", "audit", "runs/model")
     assert done.returncode == 0, done.stderr
     assert "this was not released" in done.stdout
-
-
-def test_records_made_by_hand_reach_neither_git_nor_another_file(project: Project) -> None:
-    passes_inside(project, "audit.py")

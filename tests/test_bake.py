@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import TEMPLATE, bake, bake_with_command, clean_environ, copy_of_template
+from conftest import PYTHONS, TEMPLATE, bake, bake_with_command, clean_environ, copy_of_template
 from cookiecutter.exceptions import FailedHookException
 
 if sys.version_info >= (3, 11):
@@ -23,7 +23,6 @@ else:
     import tomli as tomllib
 
 SOURCE = TEMPLATE / "{{cookiecutter.project_slug}}"
-PYTHONS = ["3.11", "3.12", "3.13"]
 LICENCES = {
     "MIT": "MIT License",
     "BSD-3-Clause": "BSD 3-Clause License",
@@ -83,6 +82,7 @@ def test_each_combination_of_answers(tmp_path: Path, example: str, python: str, 
     check_project(root)
     project = metadata(root)
     assert project["requires-python"] == f">={python}"
+    assert (root / ".python-version").read_text(encoding="utf-8") == f"{python}\n"
     assert project["classifiers"] == [f"Programming Language :: Python :: {v}" for v in PYTHONS if v >= python]
     assert project["license"] == ("LicenseRef-Proprietary" if licence == "Proprietary" else licence)
     assert LICENCES[licence] in (root / "LICENSE").read_text(encoding="utf-8")
@@ -100,6 +100,17 @@ def test_the_example_replaces_the_generic_files(tmp_path: Path):
     assert all(
         not (none / name).exists() or (churn / name).read_bytes() != (none / name).read_bytes() for name in overlay
     )
+
+
+def test_what_tools_leave_in_the_template_is_in_no_project(tmp_path: Path):
+    template = copy_of_template(tmp_path / "template")
+    machinery = template / "{{cookiecutter.project_slug}}/packages/mlcicd"
+    for name in (".import_linter_cache", ".mypy_cache", ".pytest_cache", ".ruff_cache", "src/mlcicd/__pycache__"):
+        (machinery / name).mkdir()
+        (machinery / name / "kept.json").write_text("{{ not a template", encoding="utf-8")
+    done = bake_with_command(tmp_path / "out", template=template)
+    assert done.returncode == 0, done.stderr
+    assert files(tmp_path / "out/customer-churn") == files(bake(tmp_path / "plain"))
 
 
 HOSTILE = {
@@ -136,6 +147,8 @@ REFUSED = {
     "emoji alone": ("project_name=🚀", "project_slug: "),
     "two lines": ("description=a\nb", "description: "),
     "a device": ("project_slug=com7", "project_slug: "),
+    "the machinery's name": ("project_name=mlcicd", "project_slug: "),
+    "the machinery's import": ("package_name=MLcicd", "package_name: "),
     "a space": ("project_slug=my model", "project_slug: "),
     "an owner": ("github_owner=-a", "github_owner: "),
     "an old Python": ("python_version=3.9", "python_version: "),
@@ -171,7 +184,7 @@ def test_the_steps_are_printed(tmp_path: Path):
     done = bake_with_command(tmp_path, "github_owner=some-one")
     assert done.returncode == 0, done.stderr
     assert [line.strip()[:2] for line in done.stdout.splitlines() if re.match(r" +\d\. ", line)] == ["1.", "2.", "3."]
-    assert "gh repo create some-one/customer-churn" in done.stdout
+    assert "gh repo create some-one/customer-churn --private --source . --push" in done.stdout
     assert "ML_CICD_SKIP_LOCK" in done.stdout
     assert done.stderr == ""
 
@@ -287,13 +300,22 @@ def test_cruft_makes_and_updates_the_same_project(tmp_path: Path):
 def test_the_project_is_built_from_nothing_but_its_own_files(tmp_path: Path) -> None:
     """No network and no cache: what builds it is in uv itself, and not resolved anew beside the lock."""
     root = bake(tmp_path / "bake", project_slug="other-name", package_name="shop_model")
-    command = ["uv", "build", "--wheel", "--offline", "--no-cache", "--out-dir", str(tmp_path / "out")]
+    command = [
+        "uv",
+        "build",
+        "--wheel",
+        "--all-packages",
+        "--offline",
+        "--no-cache",
+        "--out-dir",
+        str(tmp_path / "out"),
+    ]
     done = subprocess.run(command, cwd=root, env=clean_environ(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    [wheel] = (tmp_path / "out").glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        names = set(archive.namelist())
-    assert {"shop_model/features.py", "shop_model/pipeline/cli.py", "shop_model/pipeline/Containerfile"} <= names
+    wheels = list((tmp_path / "out").glob("*.whl"))
+    assert len(wheels) == 2
+    names = {name for wheel in wheels for name in zipfile.ZipFile(wheel).namelist()}
+    assert {"shop_model/features.py", "mlcicd/cli.py", "mlcicd/packaging/Containerfile"} <= names
     assert any(name.endswith("dist-info/licenses/LICENSE") for name in names)
 
 
@@ -309,12 +331,13 @@ def test_ruff_finds_nothing_in_the_template():
 DEVICES = {"con", "prn", "aux", "nul", *(f"{kind}{digit}" for kind in ("com", "lpt") for digit in range(1, 10))}
 
 
-def test_windows_takes_every_path_of_a_project(tmp_path: Path):
-    root = bake(tmp_path, package_name="x" * 60)
-    paths = [path.relative_to(root) for path in root.rglob("*") if path.relative_to(root).parts[0] != ".git"]
+@pytest.mark.parametrize("answers", [{}, {"package_name": "x" * 60}], ids=["defaults", "a long package"])
+def test_windows_takes_every_path_of_a_project(tmp_path: Path, answers: dict[str, str]):
+    root = bake(tmp_path, **answers)
+    paths = [path.relative_to(tmp_path) for path in root.rglob("*") if path.relative_to(root).parts[0] != ".git"]
     assert len(paths) > 60
     for path in paths:
-        assert not (root / path).is_symlink(), path
+        assert not (tmp_path / path).is_symlink(), path
         assert len(path.as_posix()) <= 120, path
         for part in path.parts:
             assert part.partition(".")[0].lower() not in DEVICES, path

@@ -39,7 +39,7 @@ PIECES = [
 
 
 def harmless_stream() -> tuple[object, io.StringIO]:
-    console = script("machinery").load("console")
+    console = script("machinery").load("rendering.console")
     out = io.StringIO()
     return console.HarmlessStream(out), out
 

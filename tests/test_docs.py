@@ -17,7 +17,7 @@ from socketserver import UnixStreamServer
 
 import pytest
 import yaml
-from conftest import TEMPLATE, Project, bake, clean_environ, copy_of_template
+from conftest import TEMPLATE, Project, bake, bake_with_command, clean_environ, copy_of_template
 
 DOCS = TEMPLATE / "docs"
 PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
@@ -27,6 +27,7 @@ NOT_RUN = {
     "make demo": "stands in the clone itself; test_the_demo_prints_the_comment_of_the_readme runs it",
     "gh repo create": "needs GitHub; test_the_repository_is_made_on_github runs it, and tests/workflows what follows",
 }
+needs_gh = pytest.mark.skipif(shutil.which("gh") is None, reason="gh is not installed")
 FENCE = re.compile(r"(?:<!-- (?P<note>[^>]*) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -232,28 +233,69 @@ def api(tmp_path: Path) -> Iterator[UnixStreamServer]:
         server.shutdown()
 
 
-@pytest.mark.skipif(shutil.which("gh") is None, reason="gh is not installed")
+def signed_in(api: UnixStreamServer, folder: Path) -> tuple[dict[str, str], Path]:
+    """Variables with which the real gh asks `api` and git pushes into a folder; and the repository pushed to."""
+    hub = folder / "hub/your-github-name/customer-churn.git"
+    subprocess.run(["git", "init", "--quiet", "--bare", str(hub)], check=True)
+    (folder / "gh").mkdir()
+    (folder / "gh/config.yml").write_text(f"http_unix_socket: {api.server_address}\ngit_protocol: https\n")
+    variables = {
+        "GH_CONFIG_DIR": str(folder / "gh"),
+        "GH_TOKEN": "nobody's",
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{folder}/hub/.insteadOf",
+        "GIT_CONFIG_VALUE_0": "https://github.com/",
+    }
+    return variables, hub
+
+
+def head(repository: Path, name: str = "main") -> str:
+    """The commit of a name in a repository."""
+    command = ["git", "rev-parse", name]
+    return subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True).stdout
+
+
+@needs_gh
 def test_the_repository_is_made_on_github(project: Project, api: UnixStreamServer, tmp_path: Path):
     lines = (DOCS / "tutorial.md").read_text(encoding="utf-8").splitlines()
     command = next(line for line in lines if line.startswith("gh repo create"))
-    hub = tmp_path / "hub/your-github-name/customer-churn.git"
-    subprocess.run(["git", "init", "--quiet", "--bare", str(hub)], check=True)
-    (tmp_path / "gh").mkdir()
-    (tmp_path / "gh/config.yml").write_text(f"http_unix_socket: {api.server_address}\ngit_protocol: https\n")
-    variables = {
-        "GH_CONFIG_DIR": str(tmp_path / "gh"),
-        "GH_TOKEN": "nobody's",
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": f"url.{tmp_path}/hub/.insteadOf",
-        "GIT_CONFIG_VALUE_0": "https://github.com/",
-    }
+    variables, hub = signed_in(api, tmp_path)
     copy = project.copy(tmp_path / "project")
     assert copy.run("git", "remote", "remove", "origin").returncode == 0
     done = copy.run("bash", "-c", command, timeout=60, **variables)
     assert done.returncode == 0, done.stderr
     assert (api.asked["name"], api.asked["visibility"]) == ("customer-churn", "PRIVATE")
-    pushed = copy.run("git", "--git-dir", str(hub), "rev-parse", "main").stdout
-    assert pushed == copy.run("git", "rev-parse", "HEAD").stdout != ""
+    assert head(hub) == head(copy.root, "HEAD")
+
+
+@needs_gh
+@pytest.mark.parametrize("example", ["churn", "none"])
+def test_the_last_words_of_a_bake_are_commands_that_work(
+    reader: Reader, clone: Path, api: UnixStreamServer, tmp_path: Path, example: str
+):
+    baked = bake_with_command(reader.folder, f"example={example}", template=clone, ML_CICD_SKIP_LOCK="0")
+    assert baked.returncode == 0, baked.stderr
+    steps = re.findall(r"^  \d\. (.+?)(?: {2,}.*)?$", baked.stdout, re.MULTILINE)
+    assert len(steps) == 3
+    if example == "none":
+        (reader.folder / "table.csv").write_text(
+            "id,age,left\n" + "".join(f"{n},{n % 60},{int(n % 60 > 30)}\n" for n in range(600)), encoding="utf-8"
+        )
+        steps[1] = steps[1].replace("TABLE", "../table.csv").replace("COLUMN", "left")
+    variables, hub = signed_in(api, tmp_path)
+    done = subprocess.run(
+        ["bash", "-ec", "\n".join(steps)],
+        cwd=reader.folder,
+        env=reader.environ | variables,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    made = reader.folder / "customer-churn"
+    assert (made / ("runs/model/manifest.json" if example == "churn" else "contract.yaml")).is_file()
+    assert (api.asked["name"], api.asked["visibility"]) == ("customer-churn", "PRIVATE")
+    assert head(hub) == head(made, "HEAD")
 
 
 def test_every_command_of_the_page_about_your_own_table(reader: Reader, own_table: Project):
@@ -311,7 +353,7 @@ def test_what_the_pages_about_metrics_and_gates_change_works(project: Project, t
 
 METRICS = """
 import numpy as np
-from customer_churn.pipeline import metrics, params
+from mlcicd.evaluation import metrics; from mlcicd.core import params
 chosen = params.load()
 own = metrics.chosen(chosen, 0.5)["top_tenth_score"]
 value = own.value(np.tile([1.0, 0.0], 10), np.arange(20) / 20)
@@ -320,7 +362,7 @@ print({"sign": own.sign, "value": value, "kind": chosen.gates["recall"].kind})
 
 
 def test_the_reference_is_what_the_models_say(project: Project, tmp_path: Path):
-    done = project.run("python", str(DOCS / "reference.py"), project.package.name, str(tmp_path))
+    done = project.run("python", str(DOCS / "reference.py"), str(tmp_path))
     assert done.returncode == 0, done.stderr
     for page in ("params.md", "contract.md"):
         written = (tmp_path / page).read_text(encoding="utf-8")

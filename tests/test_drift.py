@@ -16,8 +16,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from {package} import prepare
-from {package}.pipeline import contract as contracts
-from {package}.pipeline import data, drift, odcs, params, runs, tables
+from mlcicd.contract import document as contracts
+from mlcicd.data import load as data
+from mlcicd.lifecycle import drift
+from mlcicd.contract import schema as odcs
+from mlcicd.core import params
+from mlcicd.training import run as runs
+from mlcicd.data import readers as tables
 rng = np.random.default_rng(0)
 
 def contract_of(**kinds):
@@ -35,7 +40,7 @@ WINDOWS = """
 contract, chosen, run = contracts.load(), params.load(), runs.Run(Path("runs/model"))
 table = data.load(contract, chosen, Path()).table
 verdicts = []
-drift.models.load = functools.cache(drift.models.load)
+drift.model_io.load = functools.cache(drift.model_io.load)
 for size in np.repeat([500, 1000, 2000, 6000], 50):
     table.iloc[rng.permutation(len(table))[:size]].to_parquet("window.parquet")
     verdicts.append(drift.drift(run, Path(), Path("window.parquet"))["verdict"])
@@ -279,7 +284,7 @@ def test_new_data_of_the_users_own_is_believed_or_named(trained: Project, tmp_pa
         'raise ConnectionError("the warehouse does not answer")': ("new_data()", "the warehouse does not answer"),
         "return 3": ("new_data()", "must return"),
         'return __import__("pathlib").Path("gone.csv"), {}': ("gone.csv", "no such file"),
-        'return pd.DataFrame({"x": [1]}), {}': ("new_data()", "'customer_id' is gone"),
+        'return pd.DataFrame({"x": [1]}), {}': ("new_data()", "'customer_id' is missing"),
     }.items():
         file.write_text(body.replace("    covered =", f"    {answer}\n    covered =", 1), encoding="utf-8")
         assert_one_line(copy.run("ml", "drift", "--run", str(trained.root / "runs/model")), *words)
@@ -300,7 +305,7 @@ answers = []
 for text in cases:
     Path("moved.yaml").write_text(text)
     try:
-        answers.append(drift.move_window(Path("moved.yaml"), {{"as_of": 2}}))
+        answers.append(drift.update_window(Path("moved.yaml"), {{"as_of": 2}}))
     except drift.InputError:
         answers.append("refused")
 print(json.dumps([[text, want, got] for (text, want), got in zip(cases.items(), answers) if want != got]))

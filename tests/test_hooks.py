@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from conftest import TEMPLATE
+from conftest import PYTHONS, TEMPLATE
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -36,6 +36,10 @@ GOOD = {
 }
 
 
+def test_the_supported_pythons():
+    assert pre.PYTHONS == PYTHONS
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -51,7 +55,7 @@ GOOD = {
         ("description", "\\ ' \" ` $HOME 🚀" + "x" * 300),
         ("github_owner", "a"),
         ("github_owner", "x" * 39),
-        ("python_version", "3.13"),
+        ("python_version", "3.14"),
     ],
 )
 def test_good_answers_pass(field: str, value: str):
@@ -106,6 +110,7 @@ def test_good_answers_pass(field: str, value: str):
         ("github_owner", "a/b", "no GitHub name"),
         ("github_owner", "x" * 40, "no GitHub name"),
         ("python_version", "3.10", "not supported"),
+        ("python_version", "3.15", "not supported"),
         ("python_version", "", "not supported"),
         ("python_version", "3.11 ", "not supported"),
     ],

@@ -12,8 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import TEMPLATE, Project
-from test_metrics import INSIDE, passes_inside
+from conftest import MACHINERY_TESTS, TEMPLATE, Project
 from test_service import running
 
 # Tables ship in these packages; only their files are used.
@@ -38,7 +37,8 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def results(own_table: Project, packages: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     """Every table, tried in one process of the project's environment."""
     work = tmp_path_factory.mktemp("tables")
-    done = own_table.run("python", str(INSIDE / "realtables.py"), str(packages), str(work), *NAMES, timeout=1800, **ONE)
+    script = str(MACHINERY_TESTS / "realtables.py")
+    done = own_table.run("python", script, str(packages), str(work), *NAMES, timeout=1800, **ONE)
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout)
 
@@ -141,7 +141,7 @@ def test_nothing_is_replaced_without_force(copy: Project, tmp_path: Path):
     before = [file.read_bytes() for file in files]
     path.write_text(path.read_text(encoding="utf-8").replace("city", "town"), encoding="utf-8")
     again = copy.run("ml", "init", str(path), "--target", "bought")
-    assert (again.returncode, again.stderr) == (2, "ml: contract.yaml: is there already; --force replaces it\n")
+    assert (again.returncode, again.stderr) == (2, "ml: contract.yaml: exists already; --force replaces it\n")
     assert [file.read_bytes() for file in files] == before
     forced = copy.run("ml", "init", str(path), "--target", "bought", "--force")
     assert forced.returncode == 0, forced.stderr
@@ -150,19 +150,19 @@ def test_nothing_is_replaced_without_force(copy: Project, tmp_path: Path):
 
 
 def test_a_kill_leaves_the_three_files_all_old_or_all_new(started: Project, tmp_path: Path):
-    """Each step of the replacement itself: tests/inside/outputs.py. Here: the next command finishes it."""
+    """Each step of the replacement itself: tests/mlcicd/test_outputs.py. Here: the next command finishes it."""
     copy = started.copy(tmp_path / "copy")
     path = table(tmp_path)
     path.write_text(path.read_text(encoding="utf-8").replace("city", "town"), encoding="utf-8")
     script = (
         "import os, signal, sys\n"
-        f"from {copy.package.name}.pipeline import cli, together\n"
-        "exchange, calls = together.exchange, []\n"
+        f"from mlcicd import cli; from mlcicd.system import transaction\n"
+        "exchange, calls = transaction.exchange, []\n"
         "def killed(*names):\n"
         "    calls.append(names)\n"
         "    if len(calls) == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return exchange(*names)\n"
-        "together.exchange = killed\n"
+        "transaction.exchange = killed\n"
         f"sys.argv = ['ml', 'init', {str(path)!r}, '--target', 'bought', '--force']\n"
         "cli.main()\n"
     )
@@ -179,7 +179,7 @@ def test_another_table_in_the_example_leaves_a_project_that_trains(project: Proj
     copy = project.copy(tmp_path / "copy")
     done = copy.run("ml", "init", str(table(tmp_path)), "--target", "bought", "--force")
     assert done.returncode == 0, done.stderr
-    assert "prepare.py and features.py of the example gave way to generic ones" in done.stdout
+    assert "prepare.py and features.py of the example were replaced by generic ones" in done.stdout
     trained = copy.run("ml", "train")
     assert trained.returncode == 0, trained.stderr
     own = copy.package / "features.py"
@@ -192,7 +192,7 @@ def test_another_table_in_the_example_leaves_a_project_that_trains(project: Proj
 def test_what_begins_another_table_is_the_template_s_own_code():
     source = TEMPLATE / "{{cookiecutter.project_slug}}"
     package = Path("src/{{cookiecutter.package_name}}")
-    starter = source / package / "pipeline" / "starter"
+    starter = source / "packages/mlcicd/src/mlcicd/onboarding/starter"
     example = json.loads((starter / "example.json").read_text(encoding="utf-8"))
     for name in ("prepare.py", "features.py"):
         assert (starter / name).with_suffix(".txt").read_bytes() == (source / package / name).read_bytes()
@@ -265,16 +265,12 @@ def test_a_search_that_cannot_be_is_refused(started: Project, tmp_path: Path, se
     assert words in refused.stderr
 
 
-def test_a_search_finds_what_is_best_and_names_a_space_that_is_too_narrow(own_table: Project):
-    passes_inside(own_table, "search.py")
-
-
 def test_an_interrupted_search_says_what_is_lost(started: Project, tmp_path: Path):
     copy = ask_for(started, tmp_path, "{fits: 2000, folds: 2}")
     # The signal comes from inside, after the first fit: no race with the start of Python.
     script = (
         "import os, signal, sys\n"
-        f"from {copy.package.name}.pipeline import cli, search\n"
+        "from mlcicd import cli; from mlcicd.training import search\n"
         "score = search._score\n"
         "def interrupting(*given):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
@@ -298,7 +294,7 @@ def test_the_page_about_a_table_needs_nothing_but_itself(copy: Project, tmp_path
     page = (copy.root / "page.html").read_text(encoding="utf-8")
     assert "<script>alert(1)" not in page
     assert "default-src 'none'" in page
-    for heading in ("What goes with the target", "What is missing", "Over time", "Every column"):
+    for heading in ("Association with the target", "Missing values", "Over time", "Every column"):
         assert f"<h2>{heading}</h2>" in page
     assert not re.search(r"(?:src|url\()\s*=?\s*['\"]?https?:", page)
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Project, bake, install
+from conftest import Project, bake, install, newest_python
 
 
 @pytest.fixture
@@ -50,6 +50,20 @@ def test_its_hooks_need_no_network(project: Project, tmp_path: Path):
     assert_passes(project.run("pre-commit", "run", "--all-files", **offline))
 
 
+def test_its_lint_looks_at_its_own_code_alone(project: Project, tmp_path: Path):
+    copy = project.copy(tmp_path / "project")
+    untidy = "import os\nx  =  1\n"
+    for place in (copy.machinery, copy.package):
+        (place / "untidy.py").write_text(untidy, encoding="utf-8")
+    assert copy.run("git", "add", "--all").returncode == 0
+    assert copy.run("pre-commit", "run", "--all-files").returncode == 1
+    assert (copy.machinery / "untidy.py").read_text(encoding="utf-8") == untidy
+    assert (copy.package / "untidy.py").read_text(encoding="utf-8") != untidy
+    (copy.package / "untidy.py").unlink()
+    assert_passes(copy.run("ruff", "check", "."))
+    assert_passes(copy.run("ruff", "format", "--check", "."))
+
+
 def test_its_types_pass(project: Project):
     assert_passes(project.run("mypy"))
 
@@ -60,9 +74,21 @@ def test_its_tests_pass(project: Project):
     assert re.search(r"\d+ passed", done.stdout)
 
 
+def test_its_tests_pass_on_the_newest_python_of_this_machine(project: Project, tmp_path: Path):
+    """What `ci` does for each supported Python: here for the newest one beside the oldest, which is the pinned one."""
+    pinned = (project.root / ".python-version").read_text(encoding="utf-8").strip()
+    python = newest_python(than=pinned)
+    if python is None:
+        pytest.skip(f"no supported Python newer than {pinned} is installed here")
+    newer = install(project.copy(tmp_path / "copy").root, python)
+    print(newer.run("python", "--version").stdout)
+    assert_passes(newer.run("pytest", "-q", timeout=1200))
+    assert_passes(newer.run("ml", "validate"))
+
+
 @pytest.mark.parametrize("example", ["churn", "none"])
 def test_lint_asks_for_nothing_else_when_the_oldest_python_is_newer(project: Project, tmp_path: Path, example: str):
-    root = bake(tmp_path, example=example, python_version="3.13")
+    root = bake(tmp_path, example=example, python_version="3.14")
     newer = Project(root, project.environment)
     assert_passes(newer.run("ruff", "check", "."))
     assert_passes(newer.run("ruff", "format", "--check", "."))
@@ -79,7 +105,7 @@ def imported(project: Project, modules: set[str], *arguments: str) -> str:
     """What a command that succeeds says to standard error; the last line: which of these modules it imports."""
     script = (
         "import sys\n"
-        f"from {project.package.name}.pipeline.cli import main\n"
+        f"from mlcicd.cli import main\n"
         "try:\n    main()\n"
         f"finally:\n    print({modules!r} & sys.modules.keys(), file=sys.stderr)"
     )

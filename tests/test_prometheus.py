@@ -34,8 +34,8 @@ pytestmark = pytest.mark.skipif(
 SAMPLE = """
 import json
 from pathlib import Path
-from PACKAGE.pipeline.runs import Run
-from PACKAGE.pipeline.smoke import sample
+from mlcicd.training.run import Run
+from mlcicd.packaging.smoke import sample
 print(json.dumps(sample(Run(Path("runs/model")), 6000)[0]))
 """
 
@@ -44,12 +44,14 @@ print(json.dumps(sample(Run(Path("runs/model")), 6000)[0]))
 SCRAPE = """
 import json
 from pathlib import Path
-from PACKAGE.pipeline import serving, smoke, staging
-from PACKAGE.pipeline.runs import Run
+from mlcicd.serving import inference_engine as serving
+from mlcicd.packaging import smoke
+from mlcicd.packaging import export
+from mlcicd.training.run import Run
 from prometheus_client import REGISTRY
 run = Run(Path("runs/model"))
-engine = serving.Engine(staging.stage(run, Path("staged")))
-engine.answer(engine.door.read(json.dumps({"records": smoke.sample(run, 900)[0]}).encode()))
+engine = serving.InferenceEngine(export.export_run(run, Path("staged")))
+engine.answer(engine.validator.read(json.dumps({"records": smoke.sample(run, 900)[0]}).encode()))
 samples = [s for family in REGISTRY.collect() for s in family.samples if s.name.startswith("ml_")]
 print(json.dumps([[s.name, s.labels, s.value] for s in samples if not s.name.endswith("_created")]))
 """

@@ -25,7 +25,12 @@ RULES |= {"model_quality_sql": "sql"}
 PLANT = """
 import json, sys
 from pathlib import Path
-from {package}.pipeline import contract, data, params, records, rules, tables
+from mlcicd.contract import document as contract
+from mlcicd.data import load as data
+from mlcicd.core import params
+from mlcicd.validation import request_validation as records
+from mlcicd.validation import rules
+from mlcicd.data import readers as tables
 root, out = Path(), Path(sys.argv[1])
 agreed = contract.load()
 obj = agreed.table
@@ -49,12 +54,12 @@ def record(row):
     plain = {{k: getattr(v, "item", lambda v=v: v)() for k, v in values.items() if not hasattr(v, "date")}}
     return plain | {{k: str(v.date()) for k, v in values.items() if hasattr(v, "date")}}
 
-door = records.Door(obj, 10_000)
+validator = records.RequestValidator(obj, 10_000)
 answers = {{}}
 for number, row in table.iterrows():
     try:
-        door.read(json.dumps({{"records": [record(row)]}}).encode())
-    except records.Refusal as refusal:
+        validator.read(json.dumps({{"records": [record(row)]}}).encode())
+    except records.RequestError as refusal:
         answers[number] = sorted(str(p.get("column")) + " " + str(p["rule"]) for p in refusal.problems)
 print(json.dumps({{"tables": found, "requests": answers, "planted": [*breaches, 9]}}))
 """

@@ -174,7 +174,7 @@ def test_a_page_is_written_whatever_the_finding_holds(hub: GitHub, found: bytes)
     hub.set_artifact(Outcome("monitor", 900, {}), archive({"drift.json": found}), name="drift")
     assert publish(hub).jobs == {"build": "success", "deploy": "success"}
     text = (hub.state / "pages/index.html").read_text(encoding="utf-8")
-    assert "What monitoring found last cannot be read" in text
+    assert "The last drift report cannot be read" in text
 
 
 @needs_jq

@@ -1,4 +1,8 @@
-"""Template updates reach a project that has lived: its own files stay, the machinery is new, nothing is hidden."""
+"""Template updates reach a project that has lived: its own files stay, the machinery is new, nothing is hidden.
+
+One project was made from the state before the newest, another from version 0.1.0, whose machinery lay in
+``src/*/pipeline/``. The second needs this repository's history: a shallow clone skips its tests, a whole one does not.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,9 @@ import pytest
 from acting import GitHub, Outcome, git
 from conftest import TEMPLATE, Project, clean_environ, copy_of_template
 
-OWN = {
-    "prepare.py": "\n\ndef ours() -> str:\n    return 'prepare'\n",
-    "features.py": "\n\ndef ours() -> str:\n    return 'features'\n",
-    "model.py": "\n\ndef ours() -> str:\n    return 'model'\n",
-}
-CHANGED = "pipeline/errors.py"  # what the newest state has in other words
+OWN = {f"{name}.py": f'\n\ndef ours() -> str:\n    return "{name}"\n' for name in ("prepare", "features", "model")}
+FIRST = "0.1.0"  # the first version that was released
+CHANGED = "service.py"  # a file of the template beside one's own; the newest state has it in other words
 ADDED = "docs/added.md"  # and what it has for the first time
 
 
@@ -30,7 +31,7 @@ class Lived(NamedTuple):
 
     @property
     def package(self) -> Path:
-        return next((self.project / "src").glob("*/pipeline")).parent
+        return next((self.project / "src").glob("*/service.py")).parent
 
 
 def cruft(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -38,13 +39,30 @@ def cruft(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["cruft", *arguments], cwd=folder, env=environment, capture_output=True, text=True)
 
 
-def template_in(folder: Path) -> Path:
-    """This template as a repository: its first tagged state (now, where no tag is known), then now and two changes."""
+def release(version: str) -> str | None:
+    """The commit of a release: its tag, or the commit in which the changelog first dates it. None: not in this clone.
+
+    Fails where the whole history is here and does not hold it.
+    """
+    if git(TEMPLATE, "tag", "--list", f"v{version}"):
+        return f"v{version}"
+    dated = ("log", "--reverse", "--format=%H", f"-S## {version} (20", "--", "CHANGELOG.md")
+    try:
+        found = git(TEMPLATE, *dated).split()
+        whole = git(TEMPLATE, "rev-parse", "--is-shallow-repository") == "false"
+    except RuntimeError:
+        return None  # no repository: an archive of this one
+    assert found or not whole, f"no commit dates {version} in CHANGELOG.md"
+    # The commit at which a shallow history is cut off seems to add every line.
+    return found[0] if whole else None
+
+
+def template_in(folder: Path, first: str | None = None) -> Path:
+    """This template as a repository: a commit of its history, or now; then now and two changes."""
     folder.mkdir()
     git(folder, "init", "--quiet", "--initial-branch=main")
-    tags = git(TEMPLATE, "tag", "--list", "v*", "--sort=creatordate").splitlines()
-    if tags:
-        archive = subprocess.run(["git", "archive", tags[0]], cwd=TEMPLATE, capture_output=True, check=True).stdout
+    if first:
+        archive = subprocess.run(["git", "archive", first], cwd=TEMPLATE, capture_output=True, check=True).stdout
         subprocess.run(["tar", "-x"], cwd=folder, input=archive, check=True)
     else:
         copy_of_template(folder)
@@ -68,11 +86,8 @@ def reword(file: Path, words: str) -> None:
     file.write_text(f'"""{words}"""\n{rest}', encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Lived:
+def made_from(template: Path, root: Path) -> Lived:
     """A project from the template's first state, which its people have changed since."""
-    root = tmp_path_factory.mktemp("update")
-    template = template_in(root / "template")
     done = cruft(root, "create", str(template), "--checkout", "old", "--no-input", "--output-dir", str(root))
     assert done.returncode == 0, done.stdout + done.stderr
     lived = Lived(template, root / "customer-churn")
@@ -87,11 +102,36 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Lived:
     return lived
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Lived:
+    root = tmp_path_factory.mktemp("update")
+    return made_from(template_in(root / "template"), root)
+
+
+@pytest.fixture(scope="module")
+def made_with_0_1(tmp_path_factory: pytest.TempPathFactory) -> Lived:
+    first = release(FIRST)
+    if first is None:
+        pytest.skip(f"this clone lacks the history that holds {FIRST}: git fetch --unshallow")
+    root = tmp_path_factory.mktemp("update-0.1")
+    return made_from(template_in(root / "template", first), root)
+
+
+def copied(made: Lived, folder: Path) -> Lived:
+    git(folder, "clone", "--quiet", str(made.project), str(folder / "project"))
+    return Lived(made.template, folder / "project")
+
+
 @pytest.fixture
 def lived(made: Lived, tmp_path: Path) -> Lived:
-    """A copy of it to update."""
-    git(tmp_path, "clone", "--quiet", str(made.project), str(tmp_path / "project"))
-    return Lived(made.template, tmp_path / "project")
+    """A copy of a project from the state before the newest."""
+    return copied(made, tmp_path)
+
+
+@pytest.fixture
+def older(made_with_0_1: Lived, tmp_path: Path) -> Lived:
+    """A copy of a project from version 0.1.0."""
+    return copied(made_with_0_1, tmp_path)
 
 
 def update(lived: Lived) -> str:
@@ -107,21 +147,67 @@ def marks(folder: Path) -> set[str]:
     return found | {p.name for p in texts if b"\n<<<<<<< " in b"\n" + p.read_bytes()}
 
 
-def test_an_update_keeps_what_is_yours_and_the_pipeline_works(lived: Lived, project: Project) -> None:
-    update(lived)
+def check_updated(lived: Lived) -> None:
+    """What is yours is there, nothing is left to decide, and all that is the template's is the newest."""
     assert marks(lived.project) == set()
     for name, text in OWN.items():
         assert (lived.package / name).read_text(encoding="utf-8").endswith(text)
-    for new in next(lived.template.glob("{{*/src/*/pipeline")).glob("*.py"):
-        assert (lived.package / "pipeline" / new.name).read_text(encoding="utf-8") == new.read_text(encoding="utf-8")
+    packages = next(lived.template.glob("{{*/packages"))
+    for new in packages.rglob("*.py"):
+        own = lived.project / "packages" / new.relative_to(packages)
+        assert own.read_text(encoding="utf-8") == new.read_text(encoding="utf-8")
     assert (lived.project / ADDED).is_file()
     assert cruft(lived.project, "check").returncode == 0
     assert not (lived.project / "_churn").exists()
+
+
+def test_an_update_keeps_what_is_yours_and_the_project_works(lived: Lived, project: Project) -> None:
+    update(lived)
+    check_updated(lived)
     updated = Project(lived.project, project.environment)
     done = updated.run("ml", "train")
     assert done.returncode == 0, done.stderr
     done = updated.run("pytest", "-q", "-x", "tests/test_data.py")
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+def run_all(project: Project, *commands: str) -> None:
+    for command in commands:
+        done = project.run(*command.split())
+        assert done.returncode == 0, f"{command}: {done.stdout[-3000:]} {done.stderr[-3000:]}"
+
+
+def test_a_project_of_version_0_1_moves_into_two_packages_and_works(older: Lived) -> None:
+    """As docs/update.md tells it, in the environment that is there, with what Python compiled of the old machinery."""
+    pipeline = older.package / "pipeline"
+    compiled = pipeline / "__pycache__/cli.cpython-311.pyc"
+    assert (pipeline / "cli.py").is_file()
+    compiled.parent.mkdir()
+    compiled.write_bytes(b"")
+    project = Project(older.project, older.project / ".venv", {"PYTHONPATH": ""})
+    run_all(project, "uv lock --quiet", "uv sync --quiet", "git add --all", "git commit --quiet --message Lock")
+    update(older)
+    check_updated(older)
+    assert {path for path in pipeline.rglob("*") if path.is_file()} <= {compiled}, "git leaves what it ignores"
+    settings = (older.project / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'package = "{older.package.name}"' in settings and "pipeline" not in settings
+    run_all(project, "uv lock --quiet", "uv sync --quiet", "git add --all", "ml train")
+    run_all(project, "pytest -q -x tests/test_data.py tests/test_churn.py", "pre-commit run --all-files")
+
+
+def test_a_dependency_that_you_added_stays_between_marks(older: Lived) -> None:
+    """The one question that an update from 0.1 asks: the machinery's own dependencies around yours are gone."""
+    file = older.project / "pyproject.toml"
+    last = '    "typer>=0.29",\n'
+    file.write_text(file.read_text(encoding="utf-8").replace(last, f'{last}    "xgboost>=3",\n'), encoding="utf-8")
+    git(older.project, "commit", "--quiet", "--all", "--message", "A library of ours")
+    update(older)
+    assert marks(older.project) == {"pyproject.toml"}
+    text = file.read_text(encoding="utf-8")
+    conflict = text[text.index("<<<<<<< ") : text.index(">>>>>>> ")]
+    assert '"xgboost>=3"' in conflict and "mlcicd" not in conflict
+    rest = text.replace(conflict, "")
+    assert '    "mlcicd",\n' in rest and "[project.scripts]" not in rest
 
 
 def test_an_update_that_changes_nothing_of_yours_is_quiet(lived: Lived) -> None:
@@ -136,7 +222,7 @@ def test_a_conflict_is_left_for_a_person_to_see(lived: Lived, project: Project) 
     git(lived.project, "commit", "--quiet", "--all", "--message", "Ours, in the machinery")
     update(lived)
     assert "Our own words" in file.read_text(encoding="utf-8")
-    assert marks(lived.project) & {"errors.py", "errors.py.rej"}
+    assert marks(lived.project) & {CHANGED, f"{CHANGED}.rej"}
     git(lived.project, "add", "--all")
     hooks = Project(lived.project, project.environment).run("pre-commit", "run", "--all-files")
     assert hooks.returncode != 0

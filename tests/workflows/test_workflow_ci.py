@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 from pathlib import Path
 
 from acting import GitHub, workflow
-from conftest import Project
+from conftest import PYTHONS, Project
 
 from workflows.conftest import replace, write
 from workflows.coverage_table import PROJECT
@@ -34,11 +36,10 @@ def test_each_supported_python_is_tested(hub: GitHub, fakes: Path) -> None:
     run = hub.on_push("ci", fakes=fakes)
     assert run.conclusion == "success", run.log
     pyproject = (hub.work / "pyproject.toml").read_text(encoding="utf-8")
-    versions = [version for version in ("3.11", "3.12", "3.13") if f":: {version}" in pyproject]
-    assert len(versions) == 3
-    assert f'list=["{versions[0]}","{versions[1]}","{versions[2]}"]' in run.log
+    assert re.findall(r":: (3\.\d+)", pyproject) == list(PYTHONS)
+    assert f"list={json.dumps(PYTHONS, separators=(',', ':'))}" in run.log
     asked = (hub.state / "asked").read_text().splitlines()
-    assert [asked.count(command) for command in ("pytest", "ml validate")] == [3, 3]
+    assert [asked.count(command) for command in ("pytest", "ml validate")] == [len(PYTHONS)] * 2
     assert asked.count("pre-commit run --all-files --show-diff-on-failure") == 1
 
 

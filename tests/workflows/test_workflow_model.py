@@ -32,7 +32,7 @@ def change(hub: GitHub, edit: Callable[[Path], None], **options: str) -> Pull:
 
 def source(tree: Path, name: str) -> Path:
     """A file of the project's package."""
-    return next(tree.glob(f"src/*/{name}"))
+    return next(tree.glob(f"src/*/{name}"), tree / "packages/mlcicd/src/mlcicd" / name)
 
 
 def corrupt(tree: Path, amount: str = "-3.00") -> None:
@@ -76,7 +76,7 @@ def test_data_that_changed_is_shown_even_where_the_model_became_worse(reviewing:
     run = reviewing.on_pull_request("model", change(reviewing, edit))
     assert run.conclusion == "failure", run.log
     page = reviewing.artifact(run, "review-files").read("explore.html").decode()
-    assert "<h2>What goes with the target</h2>" in page
+    assert "<h2>Association with the target</h2>" in page
 
 
 def test_a_lost_cache_costs_time_and_nothing_else(hub: GitHub) -> None:
@@ -240,7 +240,7 @@ BROKEN = {
     "contract deleted": (delete("contract.yaml"), ["ml validate", "contract.yaml"]),
     "contract broken": (corrupt, ["ml validate", "amount", "minimum", "-3"]),
     "features broken": (break_code("features.py"), ["SyntaxError", "features.py"]),
-    "command broken": (break_code("pipeline/cli.py"), ["**Review** failed", "SyntaxError"]),
+    "command broken": (break_code("cli.py"), ["**Review** failed", "SyntaxError"]),
     "lock out of date": (break_lock, ["**Install what the lock says** failed", "uv.lock", "needs to be updated"]),
 }
 

@@ -365,7 +365,8 @@ def test_where_there_is_no_room_it_says_what_to_do(small_quota: GitHub, release:
 
 def test_it_starts_when_the_model_can_have_changed() -> None:
     paths = workflow(PROJECT, "release")["on"]["push"]["paths"]
-    for changed in ("src/churn/features.py", "data/transactions.csv.gz", "params.yaml", "contract.yaml", "uv.lock"):
+    files = ("params.yaml", "contract.yaml", "uv.lock", ".python-version")
+    for changed in ("src/churn/features.py", "data/transactions.csv.gz", *files):
         assert any(fnmatch(changed, pattern) for pattern in paths), changed
     for changed in ("README.md", "docs/security.md", ".github/workflows/ci.yml", "tests/test_churn.py"):
         assert not any(fnmatch(changed, pattern) for pattern in paths), changed

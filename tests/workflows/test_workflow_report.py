@@ -131,8 +131,8 @@ def test_files_past_the_first_hundred_are_looked_at(hub: GitHub, pull: Pull) -> 
     def edit(tree: Path) -> None:
         for index in range(150):
             (tree / f"file-{index}.txt").write_text("x")
-        (tree / "src/churn/pipeline").mkdir(parents=True)
-        (tree / "src/churn/pipeline/metrics.py").write_text("x")
+        (tree / "packages/mlcicd").mkdir(parents=True, exist_ok=True)
+        (tree / "packages/mlcicd/metrics.py").write_text("x")
 
     hub.commit("change", edit)
     hub.on_completed(finished(hub, pull))
@@ -302,7 +302,7 @@ def test_a_link_in_the_artifact_is_refused(hub: GitHub, pull: Pull) -> None:
 def test_an_empty_report_does_not_overwrite_a_good_comment_with_nothing(hub: GitHub, pull: Pull) -> None:
     hub.on_completed(finished(hub, pull, title="good"))
     assert hub.on_completed(finished(hub, pull, review=" \n")).conclusion == "failure"
-    assert "its review.json is not what this project writes: it is no JSON" in hub.comment(1)
+    assert "its review.json is not what this project writes: it is not JSON" in hub.comment(1)
 
 
 def test_a_pickle_in_place_of_the_model_is_never_touched(hub: GitHub, pull: Pull) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from conftest import ROOT, module
-
-rules = module("pipeline.rules")
+from conftest import ROOT
+from mlcicd.contract import document
+from mlcicd.core import params as parameters
+from mlcicd.core.errors import InputError
+from mlcicd.data import readers
+from mlcicd.validation import rules
 
 
 def test_contract_is_kept(data):
@@ -21,21 +24,21 @@ def test_a_breach_of_a_required_column_is_named(contract, data):
     broken = data.table.copy()
     broken[required[0].name] = broken[required[0].name].astype("object")
     broken.loc[2, required[0].name] = None
-    frame, mistyped = module("pipeline.tables").cast(broken, contract.table, "test")
+    frame, mistyped = readers.coerce_dtypes(broken, contract.table, "test")
     found = [v for v in rules.check(frame, contract.table, mistyped) if v.rule == "required"]
     assert [(v.column, v.count, v.rows) for v in found] == [(required[0].name, 1, (3,))]
 
 
 def test_the_table_has_the_dtypes_of_its_contract(contract, data):
-    again, mistyped = module("pipeline.tables").cast(data.table, contract.table, "test")
+    again, mistyped = readers.coerce_dtypes(data.table, contract.table, "test")
     assert not mistyped
     pd.testing.assert_frame_equal(again, data.table)
 
 
 def test_a_misspelt_key_is_refused(contract, tmp_path):  # noqa: ARG001 - skips where there is no contract
-    errors = module("pipeline.errors")
-    for name, key in (("contract", "schema:"), ("params", "seed:"), ("params", "split:")):
+    cases = (("contract", document, "schema:"), ("params", parameters, "seed:"), ("params", parameters, "split:"))
+    for name, module, key in cases:
         text = (ROOT / f"{name}.yaml").read_text(encoding="utf-8")
         (tmp_path / "misspelt.yaml").write_text(text.replace(key, f"x{key}", 1), encoding="utf-8")
-        with pytest.raises(errors.InputError, match=f"unknown key 'x{key[:-1]}'.*{key[:-1]}"):
-            module(f"pipeline.{name}").load(tmp_path / "misspelt.yaml")
+        with pytest.raises(InputError, match=f"unknown key 'x{key[:-1]}'.*{key[:-1]}"):
+            module.load(tmp_path / "misspelt.yaml")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import module
+from mlcicd.data import split
+from mlcicd.training import train
 
-split, train = module("pipeline.split"), module("pipeline.train")
 ROWS = 2000
 
 
@@ -70,7 +70,7 @@ def test_new_rows_never_move_an_old_row(contract, params, data):
 
 
 def membership(table: pd.DataFrame, contract, params) -> pd.Series:
-    found = split.plan(table, contract.table, params)
+    found = split.make_split(table, contract.table, params)
     return pd.Series(found.holdout, index=split.row_ids(table, contract.table))
 
 

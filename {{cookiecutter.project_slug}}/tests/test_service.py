@@ -14,16 +14,17 @@ from importlib.util import find_spec
 
 import pandas as pd
 import pytest
-from conftest import PACKAGE, ROOT, module
+from conftest import ROOT
+from mlcicd.core.errors import RequestError
+from mlcicd.packaging import smoke
+from mlcicd.validation import request_validation
 
-records, smoke = module("pipeline.records"), module("pipeline.smoke")
-Refusal = module("pipeline.errors").Refusal
 ROWS = 200
 
 
 @pytest.fixture(scope="module")
-def door(contract):
-    return records.Door(contract.table)
+def validator(contract):
+    return request_validation.RequestValidator(contract.table)
 
 
 @pytest.fixture(scope="module")
@@ -33,49 +34,51 @@ def rows(contract, data):
     return smoke.as_records(frame, contract.table), frame
 
 
-def refused(door, *sent) -> list[dict]:
-    with pytest.raises(Refusal) as caught:
-        door.read(json.dumps({"records": sent}).encode())
+def refused(validator, *sent) -> list[dict]:
+    with pytest.raises(RequestError) as caught:
+        validator.read(json.dumps({"records": sent}).encode())
     return caught.value.problems
 
 
-def test_rows_of_the_table_reach_the_model_as_in_training(door, rows):
+def test_rows_of_the_table_reach_the_model_as_in_training(validator, rows):
     sent, frame = rows
-    received = door.frame(door.cells(door.read(json.dumps({"records": sent}).encode())))
+    received = validator.frame(validator.cells(validator.read(json.dumps({"records": sent}).encode())))
     pd.testing.assert_frame_equal(received, frame.reset_index(drop=True))
 
 
-def test_every_column_must_be_there(door, rows):
+def test_every_column_must_be_there(validator, rows):
     row = rows[0][0]
     for column in row:
-        found = refused(door, row, {name: value for name, value in row.items() if name != column})
+        found = refused(validator, row, {name: value for name, value in row.items() if name != column})
         assert [(p["row"], p["column"], p["rule"]) for p in found] == [(1, column, "missing column")]
 
 
-def test_every_column_refuses_another_type(door, rows):
+def test_every_column_refuses_another_type(validator, rows):
     row = rows[0][0]
     for column in row:
-        found = [p for p in refused(door, {**row, column: {"an": "object"}}) if p["column"] == column]
+        found = [p for p in refused(validator, {**row, column: {"an": "object"}}) if p["column"] == column]
         assert [p["rule"] for p in found] == ["type"] and column in found[0]["message"]
 
 
-def test_required_columns_refuse_null_and_no_other_does(door, rows, contract):
+def test_required_columns_refuse_null_and_no_other_does(validator, rows, contract):
     row = rows[0][0]
     for prop in contract.table.features:
         content = json.dumps({"records": [{**row, prop.name: None}]}).encode()
         if prop.required:
-            assert [p["rule"] for p in refused(door, {**row, prop.name: None})] == ["required"]
+            assert [p["rule"] for p in refused(validator, {**row, prop.name: None})] == ["required"]
         else:
-            door.read(content)
+            validator.read(content)
 
 
-def test_an_unknown_column_is_named(door, rows):
-    assert [p["column"] for p in refused(door, {**rows[0][0], "no such column": 1})] == ["no such column"]
+def test_an_unknown_column_is_named(validator, rows):
+    assert [p["column"] for p in refused(validator, {**rows[0][0], "no such column": 1})] == ["no such column"]
 
 
-def test_the_target_is_not_asked_for(door, rows, contract):
+def test_the_target_is_not_asked_for(validator, rows, contract):
     target = contract.target.name
-    assert [(p["column"], p["rule"]) for p in refused(door, {**rows[0][0], target: 1})] == [(target, "unknown column")]
+    assert [(p["column"], p["rule"]) for p in refused(validator, {**rows[0][0], target: 1})] == [
+        (target, "unknown column")
+    ]
 
 
 def test_a_server_answers_as_the_run_did():
@@ -88,10 +91,10 @@ def test_a_server_answers_as_the_run_did():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", f"{PACKAGE}.pipeline.cli", "serve", f"--run={run}", f"--port={port}"]
+    command = [sys.executable, "-m", "mlcicd.cli", "serve", f"--run={run}", f"--port={port}"]
     server = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"ML_SERVICE_TOKEN": ""})
     try:
-        good, lines = smoke.check(f"http://127.0.0.1:{port}", run, rows=ROWS)
+        good, lines = smoke.check_server(f"http://127.0.0.1:{port}", run, rows=ROWS)
         assert good, lines
         request = urllib.request.Request(f"http://127.0.0.1:{port}/predict", b"{", {"Content-Type": "application/json"})
         with pytest.raises(urllib.error.HTTPError, match="400"):

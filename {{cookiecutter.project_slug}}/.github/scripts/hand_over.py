@@ -27,14 +27,14 @@ def main() -> None:
 
 def publish(folder: Path) -> None:
     """Write a report of why there is no review."""
-    blocks, report_json = load("blocks"), load("report_json")
+    blocks, report_json = load("rendering.blocks"), load("rendering.review_json")
     if os.environ["SKIP"]:
         report = blocks.Report("Model review: skipped", [blocks.Text(os.environ["SKIP"])])
     else:
         step, log = failed_step()
         said = f"The step {step} failed before there was a review. Its last lines:"
         report = blocks.Report("Model review: failed ❌", [blocks.Text(said, bold=step), blocks.Code(log)])
-    text = report_json.leave(report, folder)
+    text = report_json.write_review(report, folder)
     with Path(os.environ["GITHUB_STEP_SUMMARY"]).open("a", encoding="utf-8") as summary:
         summary.write(text)
 

@@ -14,14 +14,14 @@ LINES = 25
 def last_lines(log: Path) -> list[str]:
     """The last lines of a log that say something, without the colours of a terminal."""
     text = log.read_bytes().decode(errors="replace") if log.is_file() else ""
-    plain = load("plain_text").without_colours(text.replace("\r", "\n"))
+    plain = load("core.plain_text").without_colours(text.replace("\r", "\n"))
     return [line for line in plain.split("\n") if line.strip()][-LINES:]
 
 
 def main() -> None:
     """Print the report."""
     title, log, sentence = sys.argv[1:]
-    blocks, markdown = load("blocks"), load("markdown")
+    blocks, markdown = load("rendering.blocks"), load("rendering.markdown")
     shown = [blocks.Code(last_lines(Path(log))), blocks.Text(sentence)]
     sys.stdout.buffer.write(markdown.render(blocks.Report(title, shown)).encode())
 

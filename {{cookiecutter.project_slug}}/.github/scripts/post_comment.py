@@ -5,13 +5,13 @@ take another comment for ours: it looks at the first 30 comments alone, and at n
 makes it, so that CML can update it later. Whoever posts, there is one comment.
 """
 
-import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from github_api import call, get
 
 TITLE = "CML watermark Model review"
 # As CML 0.20.6 writes and finds it (src/watermark.js).
@@ -37,7 +37,7 @@ def main() -> None:
         with Path(os.environ["GITHUB_OUTPUT"]).open("a", encoding="utf-8") as file:
             file.write(f"by={poster(marked)}\n")
         return
-    body = sign(Path(sys.argv[2]).read_text(encoding="utf-8"), os.environ["HEAD"])
+    body = {"body": sign(Path(sys.argv[2]).read_text(encoding="utf-8"), os.environ["HEAD"])}
     kept = ours(marked)
     if kept:
         call(f"issues/comments/{kept.id}", body, method="PATCH")
@@ -67,7 +67,7 @@ def list_marked(number: str) -> list[Comment]:
     """Return the pull request's comments that bear the mark, oldest first."""
     found: list[Comment] = []
     for page in range(1, MAX_PAGES + 1):
-        comments: list[dict[str, Any]] = json.loads(call(f"issues/{number}/comments?per_page={PAGE}&page={page}"))
+        comments: list[dict[str, Any]] = get(f"issues/{number}/comments?per_page={PAGE}&page={page}")
         for index, comment in enumerate(comments, start=(page - 1) * PAGE):
             if MARK.search(comment["body"] or ""):
                 # The account of whoever wrote it may be gone.
@@ -75,16 +75,6 @@ def list_marked(number: str) -> list[Comment]:
         if len(comments) < PAGE:
             break
     return found
-
-
-def call(path: str, body: str | None = None, method: str = "GET") -> bytes:
-    """Return what GitHub's API answers for a path below the repository."""
-    command = ["gh", "api", f"repos/{os.environ['GITHUB_REPOSITORY']}/{path}", "--method", method]
-    given = None
-    if body is not None:
-        command += ["--input", "-"]
-        given = json.dumps({"body": body}).encode()
-    return subprocess.run(command, input=given, check=True, stdout=subprocess.PIPE).stdout
 
 
 if __name__ == "__main__":

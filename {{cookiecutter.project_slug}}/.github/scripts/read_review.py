@@ -22,15 +22,16 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import base
+import github_api
 import last_look
 from artifact import MAX_ARCHIVE, Refused, has, open_archive, read
 from machinery import load
 from under_review import can_change_the_review
 
-markdown, plain_text, report_json = load("markdown"), load("plain_text"), load("report_json")
+markdown, plain_text, report_json = load("rendering.markdown"), load("core.plain_text"), load("rendering.review_json")
 
 MAX_META = 1_000  # bytes
-MAX_REVIEW: int = report_json.BYTES
+MAX_REVIEW: int = report_json.MAX_BYTES
 MAX_BODY = 65_000  # bytes; GitHub refuses more than 65,535, and CML adds a watermark
 DEFAULT_BRANCH = "main"
 MAX_FILES = 300  # changed files of a pull request that are looked at
@@ -44,7 +45,6 @@ class Outdated(Exception):
 class Run(NamedTuple):
     """The completed run, in GitHub's own words."""
 
-    repository: str
     id: str
     url: str
     conclusion: str
@@ -68,7 +68,6 @@ def main() -> None:
     """Write the text, the step's outputs and the job's summary."""
     env = os.environ
     run = Run(
-        repository=env["GITHUB_REPOSITORY"],
         id=env["RUN_ID"],
         url=f"{env['GITHUB_SERVER_URL']}/{env['GITHUB_REPOSITORY']}/actions/runs/{env['RUN_ID']}",
         conclusion=env["RUN_CONCLUSION"],
@@ -110,7 +109,7 @@ def review(run: Run) -> tuple[dict[str, str], str]:
         meta = read_meta(archive)
         if not queue:
             pull = confirm(run, meta.number)
-            above = base.note(pull, DEFAULT_BRANCH) + warning(run, pull)
+            above = base.note(pull, DEFAULT_BRANCH) + warning(pull)
         if meta.head != run.head:
             raise Refused("it was made for another commit")
         body = above + read_report(archive).strip() + footer(run)
@@ -137,7 +136,7 @@ def review(run: Run) -> tuple[dict[str, str], str]:
 
 def download(run: Run) -> bytes:
     """The newest artifact called `review`."""
-    listing = get(f"repos/{run.repository}/actions/runs/{run.id}/artifacts?name=review&per_page=100")
+    listing = github_api.get(f"actions/runs/{run.id}/artifacts?name=review&per_page=100")
     found = [a for a in listing["artifacts"] if a["name"] == "review" and not a["expired"]]
     if not found:
         raise Refused(
@@ -147,7 +146,7 @@ def download(run: Run) -> bytes:
     artifact = max(found, key=lambda a: a["id"])
     if artifact["size_in_bytes"] > MAX_ARCHIVE:
         raise Refused(f"its artifact is larger than {MAX_ARCHIVE:,} bytes")
-    return api(f"repos/{run.repository}/actions/artifacts/{artifact['id']}/zip", limit=MAX_ARCHIVE + 1)
+    return github_api.call(f"actions/artifacts/{artifact['id']}/zip", limit=MAX_ARCHIVE + 1)
 
 
 def read_meta(archive: zipfile.ZipFile) -> Meta:
@@ -175,7 +174,7 @@ def read_report(archive: zipfile.ZipFile) -> str:
 def confirm(run: Run, number: int) -> dict[str, Any]:
     """The pull request of this number, if it is the one whose commit ran."""
     try:
-        pull: dict[str, Any] = get(f"repos/{run.repository}/pulls/{number}")
+        pull: dict[str, Any] = github_api.get(f"pulls/{number}")
     except subprocess.CalledProcessError:
         raise Refused("it names a pull request that does not exist") from None
     if not comes_from(run, pull):
@@ -183,7 +182,7 @@ def confirm(run: Run, number: int) -> dict[str, Any]:
     problem = ""
     if pull["state"] != "open":
         problem = f"Pull request {number} is {pull['state']}: nothing to post."
-    elif base.is_older(run.created, number, lambda path: get(f"repos/{run.repository}/{path}")):
+    elif base.is_older(run.created, number, github_api.get):
         problem = f"Pull request {number} has another base since, whose own run reports: nothing to post."
     elif pull["head"]["sha"] != run.head:
         problem = f"Pull request {number} has a newer commit, whose own run reports: nothing to post."
@@ -205,7 +204,7 @@ def find_pull(run: Run, but: int = 0) -> dict[str, Any] | None:
     """The open pull request whose head is the commit that ran, in GitHub's own words; none where it knows of none."""
     source = quote(f"{run.head_repository.partition('/')[0]}:{run.head_branch}", safe=":")
     try:
-        listed = get(f"repos/{run.repository}/pulls?state=open&head={source}&per_page=100")
+        listed = github_api.get(f"pulls?state=open&head={source}&per_page=100")
     except (subprocess.CalledProcessError, ValueError):
         listed = []
     for pull in listed:
@@ -221,13 +220,13 @@ def find_pull(run: Run, but: int = 0) -> dict[str, Any] | None:
     return None
 
 
-def warning(run: Run, pull: dict[str, Any]) -> str:
+def warning(pull: dict[str, Any]) -> str:
     """A note above the review when the pull request changes what wrote the review."""
     if pull["changed_files"] > MAX_FILES:
         return f"> [!WARNING]\n> More than {MAX_FILES} files change; what wrote this review may be among them.\n\n"
     names: set[str] = set()
     for page in range(1, (pull["changed_files"] + 99) // 100 + 1):
-        files = get(f"repos/{run.repository}/pulls/{pull['number']}/files?per_page=100&page={page}")
+        files = github_api.get(f"pulls/{pull['number']}/files?per_page=100&page={page}")
         names |= {name for file in files for name in (file["filename"], file.get("previous_filename"))}
     touched = sorted(name for name in names if name and can_change_the_review(name))
     if not touched:
@@ -245,25 +244,6 @@ def footer(run: Run) -> str:
     looked = last_look.line(datetime.now(UTC))
     said = f"\n\n{looked}" if looked else ""
     return f"{said}\n\n<sub>Plots, the whole report and the log: [artifacts of this run]({run.url})</sub>\n"
-
-
-def get(path: str) -> Any:
-    """The JSON that GitHub's API answers."""
-    return json.loads(api(path))
-
-
-def api(path: str, limit: int = 10_000_000) -> bytes:
-    """At most `limit` bytes of what GitHub's API answers."""
-    command = ["gh", "api", path]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        content = process.stdout.read(limit)
-        more = process.stdout.read(1)
-        if more:
-            process.kill()
-    if process.returncode != 0 and not more:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    return content
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 import base
+from github_api import get
 
 REVIEW = "Model review"
 ACTIONS = "github-actions"  # the app that makes what GITHUB_TOKEN makes; its number on github.com is below
@@ -121,12 +122,6 @@ def may_write(login: str) -> bool:
     except subprocess.CalledProcessError:
         return False
     return permission in ("admin", "write")
-
-
-def get(path: str) -> Any:
-    """What GitHub's API answers for a path below the repository."""
-    command = ["gh", "api", f"repos/{os.environ['GITHUB_REPOSITORY']}/{path}"]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 if __name__ == "__main__":

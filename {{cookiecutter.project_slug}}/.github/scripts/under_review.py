@@ -13,7 +13,7 @@ from machinery import PACKAGE, ROOT
 # Data, settings, words, and the code that is under review itself.
 SUBJECT = re.compile(
     rf"(data|docs|monitoring)/.+|(contract|params)\.yaml|[^/]+\.md|LICENSE|tests/test_\w+\.py"
-    rf"|src/{re.escape(PACKAGE)}/(?!pipeline[/.]|__init__\.py$)[^.]+\.py"
+    rf"|src/{re.escape(PACKAGE)}/(?!__init__\.py$)[^.]+\.py"
 )
 BESIDE = re.compile(r"src/(\w+)\.py")
 # Found and imported by Python, or by a library where it is installed: a file of this name in `src` would run.

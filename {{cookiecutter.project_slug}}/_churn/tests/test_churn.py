@@ -7,9 +7,11 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, module
+from conftest import ROOT
+from mlcicd.core import project
+from mlcicd.data import readers
 
-prepare, features = module("prepare").prepare, module("features")
+prepare, features = project.module("prepare").prepare, project.module("features")
 AS_OF = date(1997, 12, 31)
 TARGET = "churned"
 
@@ -17,7 +19,7 @@ TARGET = "churned"
 @pytest.fixture(scope="module")
 def purchases(contract) -> pd.DataFrame:
     (obj,) = contract.raw
-    return module("pipeline.tables").read(ROOT / obj.physicalName, obj)[0]
+    return readers.read(ROOT / obj.physicalName, obj)[0]
 
 
 def shuffled_future(purchases: pd.DataFrame) -> pd.DataFrame:

@@ -1,1 +1,1 @@
-"""What the model is made of: `prepare`, `features` and `model` are yours, `pipeline` is the machinery around them."""
+"""What the model is made of: `prepare`, `features` and `model`. The machinery around them is the package `mlcicd`."""

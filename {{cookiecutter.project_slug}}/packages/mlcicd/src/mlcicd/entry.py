@@ -1,0 +1,81 @@
+"""What all commands share: startup, error handling, output and exit status."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+from mlcicd.core.errors import InputError
+from mlcicd.core.project import unexpected
+from mlcicd.rendering.blocks import Items
+from mlcicd.rendering.console import append_summary, open_streams, show, summarise
+from mlcicd.system import signals
+
+if TYPE_CHECKING:
+    from mlcicd.validation.rules import Violation
+
+
+def run(app: typer.Typer) -> None:
+    """Run ``ml``; convert errors to one line and an exit status."""
+    open_streams()
+    signals.install()
+    # Spinning threads triple the processor time of a training on shared cores.
+    # Lower case, since libgomp compares by locale, and in Turkish PASSIVE does not match passive.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Imports create many objects but no garbage; collecting it takes a tenth of the startup time.
+    gc.set_threshold(10_000)
+    try:
+        if next(Path().glob(".init.ml-work*"), None):  # avoid the import if there is nothing to recover
+            from mlcicd.system.transaction import recover
+
+            recover(Path())
+        code = app(sys.argv[1:] or ["--help"], prog_name="ml", standalone_mode=False)
+        sys.stdout.flush()
+    except InputError as error:
+        stop(str(error), 2)
+    except typer.TyperException as error:
+        stop(f"{error.format_message()} (see 'ml --help')", 2)
+    except (typer.Abort, KeyboardInterrupt):
+        stop("stopped", signals.status())
+    except Exception as error:  # the user's code may raise anything
+        stop(unexpected(error), 2)
+    if signals.received and code == 130:  # typer's exit status of a KeyboardInterrupt
+        stop("stopped", signals.status())
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def stop(message: str, code: int) -> NoReturn:
+    """Print a message and exit."""
+    show(f"ml: {message}", err=True)
+    sys.exit(code)
+
+
+def stop_broken(violations: list[Violation]) -> NoReturn:
+    """List the violations of the contract and exit with 1."""
+    lines = [str(v) for v in violations]
+    summarise("Data contract ❌", Items(lines))
+    show(*(f"ml: contract broken: {line}" for line in lines), err=True)
+    sys.exit(1)
+
+
+def read_report(folder: Path) -> str:
+    """Return the report in a review's folder."""
+    return (folder / "report.md").read_text(encoding="utf-8")
+
+
+def finish(out: Path, text: str, code: int) -> NoReturn:
+    """Print a review's report and exit with its status."""
+    append_summary(text)
+    interactive = sys.stdout.isatty()
+    typer.echo(text.partition("<details>")[0] if interactive else text)
+    show(f"report: {out / 'report.html'}")
+    if interactive and not os.environ.get("CI"):
+        import webbrowser
+
+        webbrowser.open((out / "report.html").resolve().as_uri())
+    sys.exit(code)

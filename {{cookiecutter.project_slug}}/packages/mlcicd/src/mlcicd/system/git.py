@@ -1,0 +1,24 @@
+"""Run git commands."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+
+def git(root: Path, *arguments: str) -> str | None:
+    """Return the output of a git command, or None if it fails or git is not installed."""
+    output = _output(root, *arguments)
+    return None if output is None else output.decode(errors="replace").strip()
+
+
+def file_at_commit(root: Path, commit: str, name: str) -> bytes | None:
+    """Return a file's content in a commit, or with an empty name its tree; None if there is none."""
+    return _output(root, "show", "--end-of-options", f"{commit}:{name}")
+
+
+def _output(root: Path, *arguments: str) -> bytes | None:
+    try:
+        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,192 @@
+"""A run: the folder with everything that one training left behind, written atomically."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mlcicd import tasks
+from mlcicd.contract import document as contracts
+from mlcicd.contract.schema import Contract
+from mlcicd.core import params
+from mlcicd.core.errors import InputError, fault
+from mlcicd.system import outputs
+from mlcicd.system.git import git
+from mlcicd.tasks.task import Task
+
+LIBRARIES = ("scikit-learn", "pandas", "numpy", "scipy", "skrub", "skops", "pyarrow")
+SCHEMA = 2  # of a run's files; another number where a comparison or a command could misread older ones
+SOURCES = ("src/**/*.py", "packages/*/src/**/*.py", "pyproject.toml", "packages/*/pyproject.toml")
+
+# The files of a run.
+METRICS, MANIFEST, MODEL, RELEASE = "metrics.json", "manifest.json", "model.skops", "release.json"
+CONTRACT, PARAMS = "contract.yaml", "params.yaml"
+PREDICTIONS, HOLDOUT, ROWS = "predictions.parquet", "holdout.parquet", "rows.parquet"
+FILES = (METRICS, PREDICTIONS, HOLDOUT, MODEL, MANIFEST)  # a folder without one of these is not a run
+PACKED = (MODEL, CONTRACT, METRICS, PARAMS, MANIFEST, RELEASE, "review.md")  # copied into a bento if present
+
+
+@dataclass(frozen=True)
+class Run:
+    """Reads a finished run; each file once."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        outputs.recover(self.path)
+        missing = [name for name in FILES if not (self.path / name).is_file()]
+        if missing:
+            raise InputError(f"{self.path}: not a run (no {missing[0]}); make one with 'ml train --out {self.path}'")
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        return read_json(self.path / METRICS)
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        return read_json(self.path / MANIFEST)
+
+    @cached_property
+    def contract(self) -> Contract:
+        return contracts.load(self.path / CONTRACT)
+
+    @cached_property
+    def params(self) -> params.Params:
+        return params.load(self.path / PARAMS)
+
+    @property
+    def schema(self) -> int:
+        """The version of the run's files; runs from before there were versions have 1."""
+        return int(self.manifest.get("schema", 1))
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """Columns ``row`` (text), ``part``, ``seed``, ``target``, ``prediction``.
+
+        With a group or a time column in the contract, also ``group`` and ``time``, but for older runs. Parts are
+        ``holdout``, ``fold-1`` …, and the holdout as a fold's model sees it, ``holdout-fold-1`` ….
+        """
+        return pd.read_parquet(self.path / PREDICTIONS)
+
+    @property
+    def task(self) -> Task:
+        """The kind of task."""
+        return tasks.of(self.metrics["task"])
+
+    def target(self, predictions: pd.DataFrame) -> np.ndarray:
+        """Return the target of rows of :attr:`predictions` as metrics take it, (n,)."""
+        return self.task.stored_target(predictions, self.metrics["classes"])
+
+    def scores(self, predictions: pd.DataFrame) -> np.ndarray:
+        """Return the model's scores of rows of :attr:`predictions` as metrics take them, (n,) or (n, classes)."""
+        return self.task.stored_scores(predictions, self.metrics["classes"])
+
+    @cached_property
+    def holdout_predictions(self) -> pd.DataFrame:
+        """The predictions of :attr:`holdout`'s rows, in their order, by the first seed's model."""
+        frame = self.predictions
+        first = frame[(frame["part"] == "holdout") & (frame["seed"] == self.manifest["seeds"][0])]
+        return first.set_index("row").loc[self.holdout["row"]].reset_index()
+
+    @cached_property
+    def rows(self) -> pd.DataFrame | None:
+        """Hashes of each row, by row id: see :func:`row_identity.row_hashes`; None in runs of older versions."""
+        path = self.path / ROWS
+        return pd.read_parquet(path).set_index("row") if path.is_file() else None
+
+    @cached_property
+    def holdout(self) -> pd.DataFrame:
+        """The feature columns of the holdout rows, with ``row`` first."""
+        return pd.read_parquet(self.path / HOLDOUT)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one of a run's JSON files."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(fault(error) or f"{path}: cannot be read ({error}); train the run again") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: a JSON object is expected; train the run again")
+    return found
+
+
+def say(message: str) -> None:
+    """Show progress on a terminal; stay quiet in CI."""
+    if sys.stderr.isatty():
+        print(message, file=sys.stderr)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file whose bytes depend on nothing but its content."""
+    path.write_text(json.dumps(content, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
+
+
+def sha256(path: Path) -> str | None:
+    """Return the SHA-256 of a file, or of a folder's file names and files; None where there is neither."""
+    if path.is_dir():
+        files = "".join(f"{p.name} {sha256(p)}\n" for p in sorted(path.iterdir()) if p.is_file())
+        return hashlib.sha256(files.encode()).hexdigest()
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _packages() -> dict[str, str]:
+    """Every installed package and its version, by the names of folders: reading their metadata takes half a second."""
+    folders = (path.stem for place in sys.path for path in Path(place).glob("*.dist-info"))
+    named = (stem.rpartition("-") for stem in folders)
+    return {name.replace("_", "-").lower(): version for name, _, version in named}
+
+
+def _head(root: Path) -> str | None:
+    """The commit that people know: on a pull request GitHub checks out a merge of it, whose second parent it is."""
+    merged = os.environ.get("GITHUB_EVENT_NAME") == "pull_request"
+    return (merged and git(root, "rev-parse", "--verify", "HEAD^2")) or git(root, "rev-parse", "HEAD")
+
+
+def provenance(root: Path, data: list[str]) -> dict[str, Any]:
+    """Return which commit, data, contract, params, lock, code and libraries a run is made of."""
+    packages = _packages()
+    return _inputs(root, data) | {
+        "schema": SCHEMA,
+        "head": _head(root),
+        "commit_time": git(root, "show", "--no-patch", "--format=%ct", "HEAD"),
+        "uncommitted_changes": bool(git(root, "status", "--porcelain", "--untracked-files=no", "--", ".")),
+        "libraries": {name: packages[name] for name in LIBRARIES if name in packages},
+        "packages": packages,
+        "python": platform.python_version(),
+    }
+
+
+def _inputs(root: Path, data: list[str]) -> dict[str, Any]:
+    sources = sorted(path for pattern in SOURCES for path in root.glob(pattern))
+    return {
+        "commit": git(root, "rev-parse", "HEAD"),
+        "data": {name: sha256(root / name) for name in data},
+        "contract": sha256(root / CONTRACT),
+        "params": sha256(root / PARAMS),
+        "lock": sha256(root / "uv.lock"),
+        "code": {path.relative_to(root).as_posix(): sha256(path) for path in sources},
+    }
+
+
+def changes_since(root: Path, made: dict[str, Any]) -> list[str]:
+    """Return the names of what a run is made of that is no longer as :func:`provenance` found it."""
+    now = _inputs(root, list(made["data"]))
+    names = {"commit": "the commit", "contract": CONTRACT, "params": PARAMS, "lock": "uv.lock"}
+    changed = [name for key, name in names.items() if now[key] != made[key]]
+    for files in ("data", "code"):
+        changed += [n for n in sorted(now[files].keys() | made[files]) if now[files].get(n) != made[files].get(n)]
+    return changed
