@@ -15,19 +15,32 @@ import tempfile
 from pathlib import Path
 
 OVERLAY = Path("_churn")
+# Questions whose answers bring files: those of an answer lie in `_QUESTION/ANSWER/`, as they will in the project.
+CHOICES = ("ci", "data", "tracking", "deploy")
 LICENCES = Path("_licences")
 # Set while git itself runs a hook; they would send our commands to the repository around us.
 GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
 
 
+def move_over(folder: Path) -> None:
+    """Move a folder's files over the project's, or do nothing where there is no such folder."""
+    for source in sorted(path for path in folder.rglob("*") if path.is_file()):
+        target = source.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)
+
+
 def apply_example(example: str) -> None:
     """Move the example's files over the generic ones, or drop them."""
     if example == "churn":
-        for source in sorted(path for path in OVERLAY.rglob("*") if path.is_file()):
-            target = source.relative_to(OVERLAY)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            source.replace(target)
+        move_over(OVERLAY)
     shutil.rmtree(OVERLAY)
+
+
+def apply_choice(question: str, answer: str) -> None:
+    """Keep the files that an answer brings, and drop those of the other answers."""
+    move_over(Path(f"_{question}", answer))
+    shutil.rmtree(f"_{question}", ignore_errors=True)
 
 
 def apply_licence(licence: str) -> None:
@@ -156,6 +169,9 @@ def main() -> None:
     answers = json.loads({{cookiecutter | tojson | tojson}})  # noqa: F821
     remove_caches()
     apply_example(answers["example"])
+    for question in CHOICES:
+        if question in answers:
+            apply_choice(question, answers[question])
     apply_licence(answers["license"])
     pin_python(answers["python_version"])
     end_lines_with_lf()
