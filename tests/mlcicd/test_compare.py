@@ -15,9 +15,11 @@ from conftest import CONTRACT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlcicd.core import params
+from mlcicd.core.json_files import read_json, write_json
 from mlcicd.data import sampling
 from mlcicd.evaluation import metrics, slices, thresholds, uncertainty
 from mlcicd.review import compare
+from mlcicd.review.comparison_schema import Comparison
 from mlcicd.training import run as runs
 from scipy import special
 
@@ -264,6 +266,9 @@ def test_a_change_of_threshold_alone_is_named(tmp_path):
     assert found["metrics"]["roc_auc"]["verdict"] == "same"
     assert (found["metrics"]["cost"]["verdict"], found["verdict"]) == ("worse", "worse")
     assert found["thresholds"] == {"baseline": 0.7, "candidate": 0.2}
+    write_json(tmp_path / "comparison.json", found)
+    written = json.loads((tmp_path / "comparison.json").read_text())
+    assert read_json(tmp_path / "comparison.json", Comparison) == written | {"changes": None}
 
 
 def test_with_other_costs_both_sides_decide_by_the_new_ones(tmp_path):

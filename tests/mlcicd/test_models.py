@@ -87,7 +87,7 @@ COMMAND = many(plain("touch"), plain(TOUCHED), kind="List")
 HOSTILE = {
     "the machinery's own runner": transformer(function("mlcicd.packaging.bento._run")),
     "the machinery's review": transformer(function("mlcicd.review.review.run")),
-    "the machinery's files": transformer(function("mlcicd.training.run.write_json")),
+    "the machinery's files": transformer(function("mlcicd.core.json_files.write_json")),
     "the machinery's module in the user's": transformer(function(f"{PACKAGE}.prepare.prepare")),
     "a shell": transformer(function("os.system")),
     "a shell by its other name": transformer(function("posix.system")),

@@ -19,13 +19,15 @@ from typing import NamedTuple
 
 from mlcicd.core import params, project
 from mlcicd.core.errors import InputError
+from mlcicd.core.json_files import read_json
 from mlcicd.lifecycle import attestation
 from mlcicd.lifecycle.provenance import Manifest, Release
 from mlcicd.rendering.blocks import money
 from mlcicd.system import processes
 from mlcicd.system.git import file_at_commit, git
 from mlcicd.system.scratch import scratch
-from mlcicd.training.run import CONTRACT, MANIFEST, METRICS, PACKED, PARAMS, RELEASE, read_json, sha256
+from mlcicd.training.run import CONTRACT, MANIFEST, METRICS, PACKED, PARAMS, RELEASE, sha256
+from mlcicd.training.run_schema import Metrics
 
 MACHINERY = "mlcicd"
 
@@ -185,7 +187,7 @@ def _answers(manifest: Manifest, released: Release | None) -> dict[str, str]:
 
 
 def _cost(run: Path) -> dict[str, str]:
-    cost = read_json(run / METRICS)["holdout"].get("cost")
+    cost = read_json(run / METRICS, Metrics)["holdout"].get("cost")
     settings = params.load(run / PARAMS) if (run / PARAMS).is_file() else None
     if not (settings and settings.costs and cost):
         return {}

@@ -20,6 +20,7 @@ from mlcicd.core.yaml_io import parse_yaml, read_yaml
 from mlcicd.data import load, readers, sampling
 from mlcicd.evaluation import metrics, uncertainty
 from mlcicd.evaluation.distances import PREDICTION, Found, compare
+from mlcicd.lifecycle.drift_schema import SCHEMA
 from mlcicd.training import model_io
 from mlcicd.training.run import MODEL, Run
 from mlcicd.validation import rules
@@ -44,8 +45,8 @@ def drift(run: Run, root: Path, table: Path | None = None) -> Found:
         The new data cannot be read, or ``new_data`` fails.
     """
     contract, settings = run.contract, run.params
-    report: Found = {"source": str(table or "new_data"), "window": {}, "violations": [], "columns": {}, "moved": []}
-    report |= {"prediction": None, "performance": None, "rows": {"reference": len(run.holdout), "new": 0}}
+    report: Found = {"schema": SCHEMA, "source": str(table or "new_data"), "window": {}, "violations": [], "moved": []}
+    report |= {"columns": {}, "prediction": None, "performance": None, "rows": {"reference": len(run.holdout), "new": 0}}
     new_table: pd.DataFrame | Path | None = table
     if new_table is None:
         raw, violations = load.read_raw(contract, root)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mlcicd.core.json_files import write_json
 from mlcicd.core.labels import unused
 from mlcicd.lifecycle.drift import update_window
 from mlcicd.rendering import html, markdown
 from mlcicd.rendering.blocks import Block, Items, Report, Section, Table, Text, interval, number
-from mlcicd.training.run import Run, write_json
+from mlcicd.training.run import Run
 
 SIGNS = {"stable": "✅", "drift": "⚠️", "contract-broken": "❌"}
 HEAD = ["column", "distance", "p-value", "missing, then and now", "median, then and now", "new values"]

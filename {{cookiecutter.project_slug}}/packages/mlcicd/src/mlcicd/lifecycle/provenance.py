@@ -8,8 +8,8 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from mlcicd.core.errors import explain
+from mlcicd.core.json_files import read_json
 from mlcicd.core.plain_text import visible
-from mlcicd.training.run import read_json
 
 
 def _relative(name: str) -> str:

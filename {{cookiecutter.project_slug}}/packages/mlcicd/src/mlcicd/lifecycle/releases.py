@@ -8,10 +8,12 @@ from pathlib import Path
 
 from mlcicd.core import params
 from mlcicd.core.errors import InputError
+from mlcicd.core.json_files import read_json
 from mlcicd.evaluation import metrics
 from mlcicd.lifecycle import drift_report, model_card
+from mlcicd.lifecycle.drift_schema import Drift
 from mlcicd.rendering.blocks import Block, Chart, Report, Section, Table, Text, interval, number
-from mlcicd.training.run import MANIFEST, RELEASE, Run, read_json
+from mlcicd.training.run import MANIFEST, RELEASE, Run
 
 CARDS = 10  # model cards on the page; older ones are in their GitHub releases
 
@@ -52,7 +54,7 @@ def page(folder: Path, drift: Path | None = None, note: str = "") -> Report:
 def _monitored(drift: Path, settings: params.Params) -> Section:
     """Show the last drift report; an unreadable file affects only this section."""
     try:
-        report = drift_report.report(read_json(drift), settings.drift.model_dump())
+        report = drift_report.report(read_json(drift, Drift), settings.drift.model_dump())
     except (InputError, KeyError, TypeError, ValueError, AttributeError, IndexError):
         return Section("Data since training", [Text("The last drift report cannot be read.")])
     return Section(report.title, report.blocks)

@@ -9,11 +9,12 @@ from typing import Any
 
 from mlcicd.contract.schema import SchemaObject
 from mlcicd.core.errors import RequestError
+from mlcicd.core.json_files import write_json
 from mlcicd.core.yaml_io import read_yaml
 from mlcicd.lifecycle.model_card import card
 from mlcicd.rendering import markdown
-from mlcicd.serving import monitoring_bins
-from mlcicd.training.run import CONTRACT, MODEL, PACKED, Run, sha256, write_json
+from mlcicd.serving import monitoring_bins, serving_schema
+from mlcicd.training.run import CONTRACT, MODEL, PACKED, Run, sha256
 from mlcicd.validation.example_record import example_record
 from mlcicd.validation.request_validation import RequestValidator
 
@@ -47,6 +48,7 @@ def export_run(run: Run, target: Path) -> Path:
     edges = run.task.bins(predicted)
     bins = {p.name: monitoring_bins.choose_bins(run.holdout[p.name], p) for p in columns}
     metadata: dict[str, Any] = {
+        "schema": serving_schema.SCHEMA,
         "limits": run.params.service.model_dump(),
         "bins": bins,
         "shares": {p.name: monitoring_bins.bin_shares(run.holdout[p.name], bins[p.name], p) for p in columns},

@@ -16,6 +16,7 @@ from mlcicd.evaluation import metrics, slices, uncertainty
 from mlcicd.evaluation.metrics import Metric
 from mlcicd.evaluation.thresholds import best_threshold, draw_thresholds
 from mlcicd.evaluation.uncertainty import Difference, Side
+from mlcicd.review.comparison_schema import SCHEMA
 from mlcicd.training.run import Run
 
 DECISION = {
@@ -84,6 +85,7 @@ def compare(baseline: Run, candidate: Run) -> dict[str, Any]:
         )
     features = candidate.holdout.set_index("row").loc[rows]
     return {
+        "schema": SCHEMA,
         "verdict": verdict,
         "passed": all(r["gate"] != "fail" for r in found.values()),
         "reason": reason,
@@ -104,6 +106,7 @@ def undecided(candidate: Run, why: str, rows: dict[str, int] | None = None) -> d
     """Return the comparison of runs that cannot be compared; params.yaml says whether that passes."""
     chosen = candidate.params
     return {
+        "schema": SCHEMA,
         "verdict": "not-comparable",
         "passed": chosen.review.not_comparable == "pass",
         "reason": why,

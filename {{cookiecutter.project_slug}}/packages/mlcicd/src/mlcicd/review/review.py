@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlcicd.core.errors import InputError
+from mlcicd.core.json_files import write_json
 from mlcicd.core.project import unexpected
 from mlcicd.rendering import html, png, review_json
 from mlcicd.rendering.blocks import Report
@@ -24,7 +25,8 @@ from mlcicd.system import processes
 from mlcicd.system.git import git
 from mlcicd.system.processes import started
 from mlcicd.system.scratch import remove_worktree, scratch
-from mlcicd.training.run import SCHEMA, Run, say, sha256, write_json
+from mlcicd.training.run import Run, say, sha256
+from mlcicd.training.run_schema import SCHEMA
 
 UV_SAYS = re.compile(r"(error|fatal|Caused by):|[×├╰]─?▶?")
 

@@ -10,8 +10,10 @@ import pandas as pd
 
 from mlcicd import tasks
 from mlcicd.contract import document
+from mlcicd.core.json_files import read_json
 from mlcicd.training import model_io
-from mlcicd.training.run import CONTRACT, METRICS, MODEL, read_json
+from mlcicd.training.run import CONTRACT, METRICS, MODEL
+from mlcicd.training.run_schema import Metrics
 
 
 class Scorer:
@@ -19,10 +21,10 @@ class Scorer:
 
     def __init__(self, run: Path) -> None:
         self.contract = document.load(run / CONTRACT)
-        self.metrics = read_json(run / METRICS)
+        self.metrics = read_json(run / METRICS, Metrics)
         self.model = model_io.load(run / MODEL)
         self.task = tasks.of(self.metrics["task"])
-        self.threshold: float | None = self.metrics.get("threshold")
+        self.threshold: float | None = self.metrics["threshold"]
         self.classes: list[Any] = self.metrics["classes"]
 
     def score(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:

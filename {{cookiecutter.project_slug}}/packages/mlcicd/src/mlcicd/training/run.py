@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import sys
@@ -19,13 +18,14 @@ from mlcicd import tasks
 from mlcicd.contract import document as contracts
 from mlcicd.contract.schema import Contract
 from mlcicd.core import params
-from mlcicd.core.errors import InputError, fault
+from mlcicd.core.errors import InputError
+from mlcicd.core.json_files import read_json
 from mlcicd.system import outputs
 from mlcicd.system.git import git
 from mlcicd.tasks.task import Task
+from mlcicd.training.run_schema import SCHEMA, Manifest, Metrics
 
 LIBRARIES = ("scikit-learn", "pandas", "numpy", "scipy", "skrub", "skops", "pyarrow")
-SCHEMA = 2  # of a run's files; another number where a comparison or a command could misread older ones
 SOURCES = ("src/**/*.py", "packages/*/src/**/*.py", "pyproject.toml", "packages/*/pyproject.toml")
 
 # The files of a run.
@@ -50,11 +50,11 @@ class Run:
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        return read_json(self.path / METRICS)
+        return read_json(self.path / METRICS, Metrics)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        return read_json(self.path / MANIFEST)
+        return read_json(self.path / MANIFEST, Manifest)
 
     @cached_property
     def contract(self) -> Contract:
@@ -67,7 +67,7 @@ class Run:
     @property
     def schema(self) -> int:
         """The version of the run's files; runs from before there were versions have 1."""
-        return int(self.manifest.get("schema", 1))
+        return int(self.manifest["schema"])
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -110,26 +110,10 @@ class Run:
         return pd.read_parquet(self.path / HOLDOUT)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read one of a run's JSON files."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(fault(error) or f"{path}: cannot be read ({error}); train the run again") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: a JSON object is expected; train the run again")
-    return found
-
-
 def say(message: str) -> None:
     """Show progress on a terminal; stay quiet in CI."""
     if sys.stderr.isatty():
         print(message, file=sys.stderr)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file whose bytes depend on nothing but its content."""
-    path.write_text(json.dumps(content, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
 
 
 def sha256(path: Path) -> str | None:

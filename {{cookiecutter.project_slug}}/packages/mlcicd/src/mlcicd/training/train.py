@@ -18,6 +18,7 @@ from mlcicd.contract import reserved_names
 from mlcicd.contract.schema import SchemaObject
 from mlcicd.core import params, project
 from mlcicd.core.errors import InputError
+from mlcicd.core.json_files import write_json
 from mlcicd.data import load, row_identity, sampling, split
 from mlcicd.data.target import encode as encode
 from mlcicd.evaluation import metrics, uncertainty
@@ -191,7 +192,7 @@ def _train(root: Path, work: Path, say: Say) -> dict[str, Any]:
     predictions = pd.concat(parts, ignore_index=True)
     for name in units.columns.drop("row"):  # what a comparison must take for one draw
         predictions[name] = predictions["row"].map(units.set_index("row")[name])
-    run.write_json(work / run.METRICS, summary)
+    write_json(work / run.METRICS, summary)
     predictions.to_parquet(work / run.PREDICTIONS, index=False)
     inputs.iloc[holdout].assign(row=ids.iloc[holdout]).to_parquet(work / run.HOLDOUT, index=False)
     hashes.to_parquet(work / run.ROWS, index=False)
@@ -210,7 +211,7 @@ def _train(root: Path, work: Path, say: Say) -> dict[str, Any]:
         "model_bytes": (work / run.MODEL).stat().st_size,
         "files": {p.name: run.sha256(p) for p in sorted(work.iterdir()) if p.is_file() and p.name != MARK},
     }
-    run.write_json(work / run.MANIFEST, manifest)
+    write_json(work / run.MANIFEST, manifest)
     return summary
 
 
