@@ -20,6 +20,7 @@ import pytest
 from conftest import Project, clean_environ
 from containers import import_base, settings
 from test_audit import assert_broken, flip
+from test_bentoml import CLIENTS
 
 TOOLS = ("podman", "buildah", "runc", "debootstrap")
 LIMIT = 480e6
@@ -129,6 +130,8 @@ def test_it_answers_as_the_run_did_with_a_read_only_file_system(served: Project,
     print(f"ready after {seconds:.1f} s")
     smoke = served.run("ml", "smoke", url)
     assert smoke.returncode == 0, smoke.stdout + smoke.stderr
+    asked = served.run("python", "-c", CLIENTS, url)
+    assert "the clients agree" in asked.stdout, asked.stderr[-3000:]
 
 
 @pytest.mark.usefixtures("container")

@@ -156,7 +156,7 @@ import sys
 import pandas as pd
 from pathlib import Path
 from mlcicd.contract import document as contract
-from mlcicd.serving.predict import predict
+from mlcicd.scoring.predict import predict
 from mlcicd.training.run import Run
 run, out = Run(Path("runs/model")), Path(sys.argv[1])
 held = run.predictions.query("part == 'holdout'").drop_duplicates("row").head(1000)
@@ -636,9 +636,12 @@ def test_a_bento_built_twice_is_the_same(served: Project, tmp_path: Path) -> Non
         assert done.returncode == 0, done.stderr
         bento = Path(done.stdout.split("path: ")[1].splitlines()[0])
         files = {str(f.relative_to(bento)): f.read_bytes() for f in (bento / "src").rglob("*") if f.is_file()}
+        models = tmp_path / name / "models"
+        files |= {str(f.relative_to(tmp_path / name)): f.read_bytes() for f in models.rglob("*") if f.is_file()}
         found.append((done.stdout.split("path:")[0], files))
     assert found[0] == found[1]
     files = found[0][1]
+    assert len([name for name in files if name.startswith("models") and name.endswith("model.skops")]) == 1
     assert files["src/run/model.skops"] == (served.root / "runs/model/model.skops").read_bytes()
     pins = {line.split(" ")[0] for line in files["src/requirements.txt"].decode().splitlines() if "==" in line}
     lock = (served.root / "uv.lock").read_text()

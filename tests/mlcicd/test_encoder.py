@@ -24,7 +24,7 @@ from mlcicd import cli
 from mlcicd.contract import document as contracts
 from mlcicd.core import project
 from mlcicd.onboarding import csv_dialect
-from mlcicd.serving import scorer as scoring
+from mlcicd.scoring import scorer as scoring
 from mlcicd.validation import logical_types, request_validation
 from pandas._libs.parsers import STR_NA_VALUES as PANDAS
 from sklearn.pipeline import make_pipeline

@@ -12,12 +12,19 @@ from mlcicd.core.json_files import JsonFile, read_json
 from mlcicd.lifecycle.drift_schema import Drift
 from mlcicd.review.comparison_schema import Comparison
 from mlcicd.serving.serving_schema import Serving
-from mlcicd.training.run_schema import Manifest, Metrics
+from mlcicd.training.run import Manifest, Metrics
 
 MOVED = {"distance": 0.1, "p": 0.5, "missing": [0.0, 0.1], "median": None, "new_values": {"x": 3}, "drift": False}
 DRIFT = {"schema": 1, "verdict": "stable", "source": "new.csv", "rows": {"reference": 9, "new": 3}, "window": {}}
 DRIFT |= {"columns": {"a": MOVED}, "prediction": MOVED, "performance": None, "moved": [], "violations": []}
-RESULT = {"label": "ROC AUC", "family": "gated", "verdict": "same", "gate": "pass", "margin": 0.005, "kind": "not-worse"}
+RESULT = {
+    "label": "ROC AUC",
+    "family": "gated",
+    "verdict": "same",
+    "gate": "pass",
+    "margin": 0.005,
+    "kind": "not-worse",
+}
 RESULT |= dict.fromkeys(("baseline", "candidate", "difference", "low", "high", "p", "adjusted", "detectable"), 0.5)
 RESULT |= {"noise": {"rows": 0.1, "training": None}, "rows_needed": None}
 COMPARISON = {"schema": 1, "verdict": "same", "passed": True, "reason": "x", "rows": {"compared": 9}}
@@ -69,7 +76,8 @@ def test_what_has_another_type_is_named(tmp_path: Path, schema: type[JsonFile], 
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "7", "null", '{"task": "binary"}', '{"task": 3, "classes": []}', '{"task": "x", "classes": []}']
+    "text",
+    ["", "{", "[]", "7", "null", '{"task": "binary"}', '{"task": 3, "classes": []}', '{"task": "x", "classes": []}'],
 )
 def test_metrics_that_are_none_get_one_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "metrics.json"

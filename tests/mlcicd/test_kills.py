@@ -24,7 +24,7 @@ import visits
 import yaml
 
 for name in (
-    *("mlcicd.cli", "mlcicd.training.train", "mlcicd.review.compare", "mlcicd.review.review", "mlcicd.serving.predict"),
+    *("mlcicd.cli", "mlcicd.training.train", "mlcicd.review.compare", "mlcicd.review.review", "mlcicd.scoring.predict"),
     *("mlcicd.lifecycle.drift_report", "mlcicd.lifecycle.explore", "mlcicd.lifecycle.releases"),
     *("mlcicd.onboarding.init", "mlcicd.data.streaming_validation"),
 ):

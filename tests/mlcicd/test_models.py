@@ -85,7 +85,7 @@ def kind(name: str) -> dict[str, Any]:
 
 COMMAND = many(plain("touch"), plain(TOUCHED), kind="List")
 HOSTILE = {
-    "the machinery's own runner": transformer(function("mlcicd.packaging.bento._run")),
+    "the machinery's own runner": transformer(function("mlcicd.packaging.tools.run")),
     "the machinery's review": transformer(function("mlcicd.review.review.run")),
     "the machinery's files": transformer(function("mlcicd.core.json_files.write_json")),
     "the machinery's module in the user's": transformer(function(f"{PACKAGE}.prepare.prepare")),
@@ -113,7 +113,7 @@ HOSTILE = {
     "a partial of a command": transformer(partial(function("subprocess.check_output"), COMMAND)),
     "an array that is a memory map": node("NdArrayNode", "numpy.memmap", type="json", content=[], shape=many(plain(0))),
     "a dict that is a table": mapping("pandas.DataFrame"),
-    "a list that is a runner": node("ListNode", "mlcicd.packaging.bento._run", content=[]),
+    "a list that is a runner": node("ListNode", "mlcicd.packaging.tools.run", content=[]),
     "a method": node(
         "MethodNode", "pandas.DataFrame", content={"func": "to_pickle", "obj": instance("pandas.DataFrame")}
     ),

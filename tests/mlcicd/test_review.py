@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlcicd.review import compare, environment, review, review_report, run_diff
-from mlcicd.training import run, run_schema
+from mlcicd.training import run
 from test_report import logistic, made
 
 LOCK = '[[package]]\nname = "numpy"\nversion = "{}"\n'
@@ -315,10 +315,10 @@ def test_a_cached_run_of_another_version_or_commit_is_trained_anew(root, tmp_pat
 
     kept = {}
     for name, values in {
-        "good": {"schema": run_schema.SCHEMA, "commit": head},
-        "older": {"schema": run_schema.SCHEMA - 1, "commit": head},
+        "good": {"schema": run.SCHEMA, "commit": head},
+        "older": {"schema": run.SCHEMA - 1, "commit": head},
         "without": {"commit": head},
-        "elsewhere": {"schema": run_schema.SCHEMA, "commit": "0" * 40},
+        "elsewhere": {"schema": run.SCHEMA, "commit": "0" * 40},
     }.items():
         manifest(**values)
         before = len(training)

@@ -20,7 +20,7 @@ from mlcicd.onboarding.column_inference import Column
 from mlcicd.packaging import export
 from mlcicd.rendering import curves
 from mlcicd.review import compare, review_report
-from mlcicd.serving import scorer
+from mlcicd.scoring import scorer
 from mlcicd.tasks.binary import Binary
 from mlcicd.tasks.regression import Regression
 from mlcicd.tasks.task import TaskError

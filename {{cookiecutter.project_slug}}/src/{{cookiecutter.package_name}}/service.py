@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import bentoml
-from mlcicd.serving import app
+from mlcicd.serving.model_service import ModelService, preloaded, settings
 
 
-@bentoml.service(**app.settings(__name__.split(".")[0]))
-@bentoml.asgi_app(app.app, path="/")
-class Service(app.Worker):
-    """One worker of the service."""
+@bentoml.service(**settings(__name__.split(".")[0]))
+class Service(ModelService):
+    """Predictions of the released model. Add endpoints with ``@bentoml.api``, as BentoML's documentation shows."""
 
 
 def asgi() -> Any:
     """Build the application for gunicorn, which forks its workers from a process that holds the model."""
-    return app.preloaded(Service)
+    return preloaded(Service)

@@ -153,7 +153,7 @@ def predict(
     run: RunOption = DEFAULT_RUN,
 ) -> None:
     """Predict for a table, in bounded memory."""
-    from mlcicd.serving.predict import predict as score
+    from mlcicd.scoring.predict import predict as score
 
     show(f"{score(table, out, run):,} rows scored: {out}")
 

@@ -26,8 +26,7 @@ from mlcicd.rendering.blocks import money
 from mlcicd.system import processes
 from mlcicd.system.git import file_at_commit, git
 from mlcicd.system.scratch import scratch
-from mlcicd.training.run import CONTRACT, MANIFEST, METRICS, PACKED, PARAMS, RELEASE, sha256
-from mlcicd.training.run_schema import Metrics
+from mlcicd.training.run import CONTRACT, MANIFEST, METRICS, PACKED, PARAMS, RELEASE, Metrics, sha256
 
 MACHINERY = "mlcicd"
 

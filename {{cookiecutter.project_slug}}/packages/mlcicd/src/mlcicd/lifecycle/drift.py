@@ -46,7 +46,12 @@ def drift(run: Run, root: Path, table: Path | None = None) -> Found:
     """
     contract, settings = run.contract, run.params
     report: Found = {"schema": SCHEMA, "source": str(table or "new_data"), "window": {}, "violations": [], "moved": []}
-    report |= {"columns": {}, "prediction": None, "performance": None, "rows": {"reference": len(run.holdout), "new": 0}}
+    report |= {
+        "columns": {},
+        "prediction": None,
+        "performance": None,
+        "rows": {"reference": len(run.holdout), "new": 0},
+    }
     new_table: pd.DataFrame | Path | None = table
     if new_table is None:
         raw, violations = load.read_raw(contract, root)

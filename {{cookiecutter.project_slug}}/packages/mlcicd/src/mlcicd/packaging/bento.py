@@ -12,7 +12,6 @@ import sys
 import tempfile
 import tomllib
 from importlib.metadata import packages_distributions
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,12 @@ import yaml
 from mlcicd.core import project
 from mlcicd.core.errors import InputError
 from mlcicd.lifecycle.model_card import card
+from mlcicd.packaging import bentoml_store, tools
 from mlcicd.packaging.export import export_run, version_of
 from mlcicd.packaging.smoke import TOLERANCE, largest_difference, sample
 from mlcicd.rendering import markdown
 from mlcicd.review.environment import normal
-from mlcicd.system import outputs, processes, signals
+from mlcicd.system import processes, signals
 from mlcicd.system.git import git
 from mlcicd.system.scratch import scratch
 from mlcicd.training.run import Run
@@ -81,7 +81,7 @@ class Lock:
         """Return these packages and their dependencies as requirements with versions and hashes."""
         uv = os.environ.get("UV", "uv")  # set by 'uv run'
         options = "--frozen --no-default-groups --group=serve --no-emit-workspace --no-annotate --no-header"
-        wanted, text = self.closure(*roots), _run([uv, "export", *options.split()], self.root).stdout
+        wanted, text = self.closure(*roots), tools.run([uv, "export", *options.split()], self.root).stdout
         pins = re.findall(r"^[\w.-]+.*(?:\n +.*)*", text, re.MULTILINE)
         return "\n".join(pin for pin in pins if normal(re.split(r"[^\w.-]", pin)[0]) in wanted) + "\n"
 
@@ -107,7 +107,7 @@ def verify_dependencies(run: Run, work: Path, lock: Lock) -> list[str]:
     extra: list[str] = []
     while True:
         hidden = [m for name in lock.names - lock.closure(SERVE, *extra) for m in modules.get(name, [])]
-        scored = _run(
+        scored = tools.run(
             [sys.executable, "-c", SCORE_SAMPLE, json.dumps(hidden)],
             work,
             check=False,
@@ -180,25 +180,16 @@ def build(path: Path, image: str | None = None, engine: str = "auto", root: Path
             "labels": {"commit": run.manifest["commit"] or "none", "contract": run.manifest["contract"]},
             "python": {"requirements_txt": "./requirements.txt", "lock_packages": False},
             "include": ["**"],
+            "models": [tag],
         }
         (work / "bentofile.yaml").write_text(yaml.safe_dump(options), encoding="utf-8")
-        bentoml = _bentoml()
         home = work.with_name("home")  # an interrupted build leaves nothing in the user's own store
-        _run([*bentoml, "build", "--version", number, "."], work, BENTOML_HOME=str(home))
-        folder = _move_to_store(home / "bentos" / tag.replace(":", "/"))
+        bentoml_store.save_model(run, tag, work, home)
+        tools.run([*tools.bentoml(), "build", "--version", number, "."], work, BENTOML_HOME=str(home))
+        bentoml_store.keep(home, "model", tag)
+        folder = bentoml_store.keep(home, "bento", tag)
     built = {"bento": tag, "path": str(folder)}
     return built if chosen == "none" else built | {"image": _build_image(folder, image or tag, chosen, run)}
-
-
-def _move_to_store(built: Path) -> Path:
-    """Move a bento from its build folder to BentoML's store, where it replaces an earlier one of the same run."""
-    home = Path(os.environ.get("BENTOML_HOME", "~/bentoml")).expanduser()
-    folder = home / "bentos" / built.parent.name / built.name
-    with outputs.atomic_directory(folder, "bento", beside=home) as work:
-        shutil.copytree(built, work, dirs_exist_ok=True)
-    with outputs.atomic_file(folder.with_name("latest"), lambda _: True, beside=home) as latest:
-        latest.write_text(built.name, encoding="utf-8")
-    return folder
 
 
 def _copy_package(package: Path, target: Path) -> None:
@@ -223,7 +214,7 @@ def _engine(asked: str) -> str:
         return asked
     installed = [engine for engine in ENGINES if shutil.which(engine)]
     for engine in installed:
-        if _run([engine, "info"], Path(), check=False).returncode == 0:
+        if tools.run([engine, "info"], Path(), check=False).returncode == 0:
             return engine
     if installed:
         raise InputError(f"'{installed[0]} info' fails: start it, choose another --engine, or none for the bento alone")
@@ -246,7 +237,7 @@ def _build_image(bento: Path, name: str, engine: str, run: Run) -> str:
         [f"--timestamp={run.manifest['commit_time'] or 0}", "--format=docker", "--layers"] if engine != "docker" else []
     )
     options = [*reproducible, *(f"--label={key}={value}" for key, value in labels.items())]
-    _run([engine, "build", *options, "--tag", name, "--file", "src/Containerfile", "."], bento)
+    tools.run([engine, "build", *options, "--tag", name, "--file", "src/Containerfile", "."], bento)
     return name
 
 
@@ -259,7 +250,7 @@ def serve(path: Path, port: int, reload: bool = False) -> int:
             "ML_STAGED": str(export_run(Run(path), work / "run")),
             "BENTOML_DO_NOT_TRACK": "True",
         }
-        command = [*_bentoml(), "serve", f"{package}.service:Service", "--host=127.0.0.1", f"--port={port}"]
+        command = [*tools.bentoml(), "serve", f"{package}.service:Service", "--host=127.0.0.1", f"--port={port}"]
         if sys.platform == "linux" and not reload:  # as in the image; forking is unsafe on macOS
             config = "--config=python:mlcicd.serving.gunicorn_conf"
             command = [sys.executable, "-m", "gunicorn", config, f"--bind=127.0.0.1:{port}"]
@@ -278,20 +269,3 @@ def serve(path: Path, port: int, reload: bool = False) -> int:
                 return server.wait()
             except KeyboardInterrupt:
                 continue  # the server received it too and is stopping
-
-
-def _bentoml() -> list[str]:
-    if not find_spec("bentoml"):
-        raise InputError("bentoml is not installed; 'uv sync --group serve' installs it")
-    return [sys.executable, "-m", "bentoml"]
-
-
-def _run(command: list[str], where: Path, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
-    try:
-        done = processes.run(command, where, {"PYTHONPATH": str(where), "BENTOML_DO_NOT_TRACK": "True", **env})
-    except FileNotFoundError:
-        raise InputError(f"'{command[0]}' is not installed; install it, or choose another --engine") from None
-    if check and done.returncode:
-        last = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()][-3:]
-        raise InputError(f"'{' '.join(command[:4])}' failed: {' | '.join(last)[:600]}")
-    return done

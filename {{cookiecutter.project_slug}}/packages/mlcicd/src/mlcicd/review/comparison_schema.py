@@ -42,5 +42,5 @@ class Comparison(JsonFile):
     reason: str
     metrics: dict[str, Result]
     rows: dict[str, int]
-    notes: list[str] = []
+    notes: list[str] = Field(default_factory=list)
     changes: dict[str, Any] | None = None

@@ -25,8 +25,7 @@ from mlcicd.system import processes
 from mlcicd.system.git import git
 from mlcicd.system.processes import started
 from mlcicd.system.scratch import remove_worktree, scratch
-from mlcicd.training.run import Run, say, sha256
-from mlcicd.training.run_schema import SCHEMA
+from mlcicd.training.run import SCHEMA, Run, say, sha256
 
 UV_SAYS = re.compile(r"(error|fatal|Caused by):|[×├╰]─?▶?")
 

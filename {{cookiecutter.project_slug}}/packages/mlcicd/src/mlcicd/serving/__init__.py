@@ -1,5 +1,5 @@
-"""Predictions: batch scoring, the inference engine, and the HTTP application around it.
+"""Predictions over HTTP: the inference engine, the paths that it answers, and the BentoML service around them.
 
 Belongs here: what runs in the container image.
-Does not: building the image; that is in ``packaging``.
+Does not: building the image (``packaging``) and scoring of tables (``scoring``).
 """

@@ -16,9 +16,9 @@ from pydantic import BaseModel
 
 from mlcicd.core.errors import RequestError
 from mlcicd.core.json_files import read_json
-from mlcicd.serving import fast_trees
+from mlcicd.scoring import fast_trees
+from mlcicd.scoring.scorer import Scorer
 from mlcicd.serving.monitoring_bins import bin_lookup
-from mlcicd.serving.scorer import Scorer
 from mlcicd.serving.serving_schema import Serving
 from mlcicd.validation.request_validation import RequestValidator
 
@@ -89,7 +89,10 @@ class InferenceEngine:
     """A worker's model, request validator and metrics, from a folder written by ``packaging.export``."""
 
     def __init__(self, staged: Path) -> None:
-        self.scorer, self.metadata = Scorer(staged), read_json(staged / "serving.json", Serving, "package the run again")
+        self.scorer, self.metadata = (
+            Scorer(staged),
+            read_json(staged / "serving.json", Serving, "package the run again"),
+        )
         fast_trees.enable_fast_path(self.scorer.model)  # requests are few rows
         self.version: str = self.metadata["model"]["version"]
         self.max_bytes: int = self.metadata["limits"]["max_bytes"]

@@ -46,7 +46,7 @@ def render(openapi: dict[str, Any]) -> str:
         f"<p>{escape(info['description'])}</p>" if info["description"] else "",
         f"<p>Version <code>{escape(info['version'])}</code></p>",
         "<h2>Paths</h2>",
-        _table(("path", "answers"), list(PATHS.items())),
+        _table(("path", "answers"), [*PATHS.items(), *_added(openapi["paths"])]),
         "<h2>Columns</h2>",
         _table(("column", "type", "rules", "must be named", "meaning"), columns),
         f"<h2>Example of a request</h2><pre><code>{escape(example)}</code></pre>" if example else "",
@@ -55,6 +55,14 @@ def render(openapi: dict[str, Any]) -> str:
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
     body = "".join(parts)
     return f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}</style></head><body>{body}</body></html>'
+
+
+def _added(paths: dict[str, Any]) -> list[tuple[str, str]]:
+    """The endpoints beside ``predict``, with the first line of what their docstrings say."""
+    posts = {path: item["post"] for path, item in paths.items() if "post" in item and path != "/predict"}
+    return [
+        (f"POST {path}", (item.get("description") or "").strip().partition("\n")[0]) for path, item in posts.items()
+    ]
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -9,22 +9,23 @@ import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import Field, field_validator
 
 from mlcicd import tasks
 from mlcicd.contract import document as contracts
 from mlcicd.contract.schema import Contract
 from mlcicd.core import params
 from mlcicd.core.errors import InputError
-from mlcicd.core.json_files import read_json
+from mlcicd.core.json_files import JsonFile, read_json
 from mlcicd.system import outputs
 from mlcicd.system.git import git
 from mlcicd.tasks.task import Task
-from mlcicd.training.run_schema import SCHEMA, Manifest, Metrics
 
+SCHEMA = 2  # of a run's files; another number where a comparison or a command could misread older ones
 LIBRARIES = ("scikit-learn", "pandas", "numpy", "scipy", "skrub", "skops", "pyarrow")
 SOURCES = ("src/**/*.py", "packages/*/src/**/*.py", "pyproject.toml", "packages/*/pyproject.toml")
 
@@ -34,6 +35,82 @@ CONTRACT, PARAMS = "contract.yaml", "params.yaml"
 PREDICTIONS, HOLDOUT, ROWS = "predictions.parquet", "holdout.parquet", "rows.parquet"
 FILES = (METRICS, PREDICTIONS, HOLDOUT, MODEL, MANIFEST)  # a folder without one of these is not a run
 PACKED = (MODEL, CONTRACT, METRICS, PARAMS, MANIFEST, RELEASE, "review.md")  # copied into a bento if present
+
+
+class Estimate(JsonFile):
+    """A metric on the holdout, with its interval; NaN where the rows cannot tell."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Metrics(JsonFile):
+    """What a training measured.
+
+    Attributes
+    ----------
+    classes : in the order of probabilities; empty for a regression
+    threshold, threshold_draws : where a probability becomes the positive class, and other choices as good
+    holdout, cross_validation : each metric on the holdout, and on each fold's own rows (None: the fold cannot tell)
+    rows : how many train, and how many are held out
+    checks, missing, missingness, warnings : what the diagnostics found
+    search : the model's arguments that a search chose
+    """
+
+    task: str
+    classes: list[bool | int | float | str]
+    threshold: float | None = None
+    threshold_draws: list[float] = Field(default_factory=list)
+    holdout: dict[str, Estimate] = Field(default_factory=dict)
+    cross_validation: dict[str, list[float | None]] = Field(default_factory=dict)
+    rows: dict[Literal["train", "holdout"], int] = Field(default_factory=dict)
+    split: dict[str, Any] = Field(default_factory=dict)
+    checks: dict[str, Any] = Field(default_factory=dict)
+    missing: dict[str, float] = Field(default_factory=dict)
+    missingness: dict[str, Any] = Field(default_factory=dict)
+    warnings: list[str] = Field(default_factory=list)
+    confidence: float = 0.95
+    search: dict[str, Any] | None = None
+
+    @field_validator("task")
+    @classmethod
+    def _known(cls, task: str) -> str:
+        if task not in tasks.KINDS:
+            raise ValueError(f"must be one of {', '.join(tasks.KINDS)}")
+        return task
+
+
+class Manifest(JsonFile):
+    """What a run is made of: commit, SHA-256 of files, libraries, seeds.
+
+    Attributes
+    ----------
+    version : the schema of the run's files; runs from before there were versions have 1
+    head : the commit that people know, where CI trained a merge of it
+    commit_time : in seconds since 1970, as git writes it
+    changed_meanwhile : files that were changed while the training ran
+    seconds, model_bytes : how long the training took, and the size of the model's file
+    """
+
+    version: int = Field(1, alias="schema")
+    commit: str | None = None
+    head: str | None = None
+    commit_time: str | None = None
+    uncommitted_changes: bool = False
+    data: dict[str, str | None] = Field(default_factory=dict)
+    contract: str | None = None
+    params: str | None = None
+    lock: str | None = None
+    code: dict[str, str | None] = Field(default_factory=dict)
+    files: dict[str, str | None] = Field(default_factory=dict)
+    libraries: dict[str, str] = Field(default_factory=dict)
+    packages: dict[str, str] = Field(default_factory=dict)
+    python: str = ""
+    changed_meanwhile: list[str] = Field(default_factory=list)
+    seeds: list[int] = Field(min_length=1)
+    seconds: float = 0
+    model_bytes: int = 0
 
 
 @dataclass(frozen=True)

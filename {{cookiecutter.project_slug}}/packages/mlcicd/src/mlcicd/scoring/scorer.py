@@ -12,8 +12,7 @@ from mlcicd import tasks
 from mlcicd.contract import document
 from mlcicd.core.json_files import read_json
 from mlcicd.training import model_io
-from mlcicd.training.run import CONTRACT, METRICS, MODEL
-from mlcicd.training.run_schema import Metrics
+from mlcicd.training.run import CONTRACT, METRICS, MODEL, Metrics
 
 
 class Scorer:

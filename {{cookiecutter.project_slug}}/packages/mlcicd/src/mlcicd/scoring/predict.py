@@ -10,8 +10,8 @@ from mlcicd.contract import reserved_names
 from mlcicd.contract.schema import SchemaObject
 from mlcicd.core.errors import InputError
 from mlcicd.data import readers
-from mlcicd.serving.prediction_files import PredictionsWriter
-from mlcicd.serving.scorer import Scorer
+from mlcicd.scoring.prediction_files import PredictionsWriter
+from mlcicd.scoring.scorer import Scorer
 from mlcicd.system import outputs
 from mlcicd.system.marks import is_scored
 from mlcicd.validation import rules
