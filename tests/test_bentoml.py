@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from conftest import TEMPLATE, Project
+from test_report_pages import CHROMIUM
 from test_service import ROW, mutated, running
 
 FUZZED = int(os.environ.get("FUZZED_REQUESTS", "10000"))
@@ -36,6 +37,7 @@ from mlcicd.packaging.export import export_run
 from mlcicd.training.run import Run
 os.environ["ML_STAGED"] = str(export_run(Run(Path("runs/model")), Path(tempfile.mkdtemp()) / "run"))
 import httpx
+from mlcicd.serving.model_service import preloaded
 
 module, requests, answers = sys.argv[1:]
 spec = importlib.util.spec_from_file_location("PACKAGE.service", module or "src/PACKAGE/service.py")
@@ -43,14 +45,16 @@ service = sys.modules["PACKAGE.service"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(service)
 
 async def main():
-    application = service.Service.to_asgi()
+    application, task = preloaded(service.Service), ""
     async with application.router.lifespan_context(application):
         transport = httpx.ASGITransport(app=application)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             with open(answers, "w") as file:
                 for line in open(requests):
                     method, path, body, headers = json.loads(line)
+                    path = path.replace("TASK", task)
                     answer = await client.request(method, path, content=base64.b64decode(body), headers=headers)
+                    task = answer.json()["task_id"] if path.endswith("/submit") else task
                     file.write(json.dumps([answer.status_code, answer.text]) + "\\n")
 
 asyncio.run(main())
@@ -63,6 +67,16 @@ from mlcicd.serving.model_service import ModelService, Predictions, Records, set
 @bentoml.service(**settings("PACKAGE"))
 class Service(ModelService):
     predict = bentoml.api(input_spec=Records, output_spec=Predictions)(ModelService.predict.func)
+"""
+TASK = """
+import bentoml
+from mlcicd.serving.model_service import ModelService, settings
+
+@bentoml.service(**settings("PACKAGE"))
+class Service(ModelService):
+    @bentoml.task
+    async def count(self, records: list[dict]) -> int:
+        return len((await self.answer(records))["predictions"])
 """
 # What a person would write who knows BentoML's clients and nothing of this project.
 CLIENTS = """
@@ -202,6 +216,39 @@ def test_a_token_guards_every_endpoint(served: Project, tmp_path: Path) -> None:
     requests += [("GET", path, b"", {}) for path in ("/schema.json", "/readyz", "/docs.json", "/")]
     answers = ask(served, tmp_path, requests, changed(served, tmp_path, "own-endpoint"), ML_SERVICE_TOKEN="horse")
     assert [status for status, _ in answers] == [401, 200, 401, 200, 401, 404, 401, 405, 200, 200, 200, 200]
+
+
+def test_a_task_is_submitted_and_its_result_fetched(served: Project, tmp_path: Path) -> None:
+    requests = [
+        post({"records": [ROW, ROW]}, "/count/submit"),
+        ("GET", "/count/status?task_id=TASK", b"", {}),
+        ("GET", "/count/get?task_id=TASK", b"", {}),
+        post({"records": [{}]}, "/count"),
+    ]
+    submitted, status, result, refused = ask(
+        served, tmp_path, requests, TASK, BENTOML_RESULT_STORE=str(tmp_path / "tasks.db")
+    )
+    assert (submitted[0], status[0], result) == (200, 200, (200, "2"))
+    assert json.loads(status[1])["status"] == "completed"
+    assert refused[0] == 422 and "missing column" in refused[1]
+
+
+def hosts(address: str, folder: Path) -> tuple[set[str], str]:
+    """The hosts that a browser asks when it opens a page, and the page as it shows it."""
+    log = folder / "net.json"
+    quiet = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    command = [CHROMIUM, *quiet, f"--log-net-log={log}", "--dump-dom", address]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    return set(re.findall(r'"url":"https?://([^/"]+)', log.read_text(encoding="utf-8"))), shown
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
+def test_a_browser_asks_nobody_else_for_the_page(served: Project, tmp_path: Path) -> None:
+    its_own, _ = hosts("data:text/html,nothing", tmp_path)  # what a browser asks on its own account
+    with running(served, tmp_path, ML_SERVICE_WORKERS="1") as server:
+        asked, shown = hosts(server.url, tmp_path)
+    assert "total_orders" in shown and "POST /predict" in shown
+    assert asked - its_own == {server.url.removeprefix("http://")}
 
 
 def test_another_predict_is_called(served: Project, tmp_path: Path) -> None:

@@ -249,6 +249,7 @@ def serve(path: Path, port: int, reload: bool = False) -> int:
             project.VARIABLE: package,
             "ML_STAGED": str(export_run(Run(path), work / "run")),
             "BENTOML_DO_NOT_TRACK": "True",
+            "BENTOML_RESULT_STORE": str(work / "tasks.db"),  # not the one that all services of this machine share
         }
         command = [*tools.bentoml(), "serve", f"{package}.service:Service", "--host=127.0.0.1", f"--port={port}"]
         if sys.platform == "linux" and not reload:  # as in the image; forking is unsafe on macOS

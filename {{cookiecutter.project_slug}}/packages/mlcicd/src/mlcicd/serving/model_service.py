@@ -185,7 +185,17 @@ def preloaded(service: Any) -> Any:
     """Return the ASGI application with the model loaded, for a server that then forks its workers."""
     log_as_json()
     engine()
+    _prepare(service)
     application = service.to_asgi()
     gc.freeze()  # garbage collection in a worker must not copy shared memory pages
     gc.enable()
     return application
+
+
+def _prepare(service: Any) -> None:
+    """Do what ``bentoml serve`` does before its workers start: deployment hooks, and a table for results of tasks."""
+    hooks = (getattr(service.inner, name) for name in dir(service.inner))
+    if service.needs_task_db() or any(getattr(hook, "__bentoml_deployment_hook__", False) for hook in hooks):
+        from _bentoml_impl.server.serving import server_on_deployment  # imports the supervisor
+
+        server_on_deployment(service)
