@@ -68,9 +68,16 @@ def test_a_worse_model_is_found_with_the_cached_baseline(reviewing: GitHub) -> N
     assert "explore.html" not in kept
 
 
-def test_data_that_changed_is_shown_even_where_the_model_became_worse(reviewing: GitHub) -> None:
+@pytest.mark.parametrize(
+    "data",
+    [lambda tree: corrupt(tree, amount="12.34"), write('data/Umsätze "2024".csv', "day,sum\n1,2\n")],
+    ids=["table", "a name that git quotes"],
+)
+def test_data_that_changed_is_shown_even_where_the_model_became_worse(
+    reviewing: GitHub, data: Callable[[Path], None]
+) -> None:
     def edit(tree: Path) -> None:
-        corrupt(tree, amount="12.34")
+        data(tree)
         drop_features(tree)
 
     run = reviewing.on_pull_request("model", change(reviewing, edit))
@@ -153,6 +160,12 @@ def test_documentation_alone_is_not_trained_on(reviewing: GitHub, fork: str) -> 
     assert reviewing.comment(1).startswith("## Model review: skipped\n\nOnly documentation changed")
     [check] = reviewing.events("check")
     assert (check["conclusion"], "Only documentation changed" in check["body"]) == ("neutral", True)
+
+
+def test_documentation_whose_name_git_quotes_is_not_trained_on(reviewing: GitHub) -> None:
+    run = reviewing.on_pull_request("model", change(reviewing, write('docs/Überblick "1".md', "More.\n")))
+    assert run.conclusion == "success", run.log
+    assert run.steps["review", "review"] == "skipped"
 
 
 def test_an_edited_title_trains_nothing(hub: GitHub) -> None:
