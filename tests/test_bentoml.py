@@ -37,6 +37,7 @@ from mlcicd.packaging.export import export_run
 from mlcicd.training.run import Run
 os.environ["ML_STAGED"] = str(export_run(Run(Path("runs/model")), Path(tempfile.mkdtemp()) / "run"))
 import httpx
+from mlcicd.serving import app
 from mlcicd.serving.model_service import preloaded
 
 module, requests, answers = sys.argv[1:]
@@ -49,6 +50,8 @@ async def main():
     async with application.router.lifespan_context(application):
         transport = httpx.ASGITransport(app=application)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            if "LARGE" in os.environ:  # as if others were sending large bodies
+                app.RECEIVED.update({number: 5_000_000 for number in range(8)})
             with open(answers, "w") as file:
                 for line in open(requests):
                     method, path, body, headers = json.loads(line)
@@ -123,6 +126,7 @@ def ask(
     text = ASK.replace("PACKAGE", project.package.name)
     done = project.run("python", "-c", text, str(source) if module else "", str(sent), str(got), **env)
     assert done.returncode == 0, done.stderr[-3000:]
+    (folder / "log").write_text(done.stdout)
     return [tuple(json.loads(line)) for line in got.read_text().splitlines()]  # type: ignore[misc]
 
 
@@ -209,6 +213,16 @@ def test_an_endpoint_of_ones_own(served: Project, tmp_path: Path) -> None:
     assert 'ml_requests_total{path="/at_risk",status="422"} 1.0' in answers[9][1]
 
 
+def test_large_bodies_count_together_whoever_reads_them(served: Project, tmp_path: Path) -> None:
+    large, small = post({"records": [ROW] * 900}, "/at_risk"), post({"records": [ROW]}, "/at_risk")
+    module = changed(served, tmp_path, "own-endpoint")
+    own = ask(served, tmp_path, [large, small, large], module, LARGE="1")
+    other = ask(served, tmp_path, [post({"records": [ROW] * 900})], LARGE="1")
+    assert [status for status, _ in own] == [503, 200, 503]
+    assert own[0] == other[0] and "too many large requests" in own[0][1]
+    assert ask(served, tmp_path, [large], module)[0][0] == 200
+
+
 def test_a_token_guards_every_endpoint(served: Project, tmp_path: Path) -> None:
     given = {"Authorization": "Bearer horse"}
     paths = ["/at_risk", "/predict", "/nothing", "/static_content/index.css"]
@@ -231,6 +245,9 @@ def test_a_task_is_submitted_and_its_result_fetched(served: Project, tmp_path: P
     assert (submitted[0], status[0], result) == (200, 200, (200, "2"))
     assert json.loads(status[1])["status"] == "completed"
     assert refused[0] == 422 and "missing column" in refused[1]
+    logged = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    paths = [line["path"] for line in logged if line["message"] == "request"]
+    assert paths == ["/count/submit", "/count/status", "/count/get", "/count"]
 
 
 def hosts(address: str, folder: Path) -> tuple[set[str], str]:
@@ -258,6 +275,7 @@ def test_another_predict_is_called(served: Project, tmp_path: Path) -> None:
         ask(served, tmp_path, requests, changed(served, tmp_path, "own-predict")),
     )
     exact, rounded = (json.loads(answers[0][1])["predictions"][0] for answers in (plain, own))
+    assert "predict is overridden" in (tmp_path / "log").read_text()
     assert rounded == exact | {"probability": round(exact["probability"], 2)} != exact
     assert plain[1] == own[1]
 

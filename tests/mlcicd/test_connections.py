@@ -8,10 +8,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import uvicorn
+from mlcicd.serving import front
 from mlcicd.serving import http_limits as limits
 
 GOOD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
@@ -181,3 +183,17 @@ def test_no_websocket_is_opened(port: int):
         )
         client.sendall(b"GET /predict?ssn=1 HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n")
         assert b"101 Switching" not in client.recv(1000)
+
+
+def test_no_websocket_reaches_what_the_owner_mounts() -> None:
+    sent: list[dict[str, Any]] = []
+
+    async def never(*_: Any) -> None:
+        raise AssertionError("was asked")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    middleware = front.Front(never, SimpleNamespace(apis={}), frozenset(), internal=False)
+    asyncio.run(middleware({"type": "websocket", "path": "/chat"}, never, send))  # type: ignore[arg-type]
+    assert sent == [{"type": "websocket.close", "code": 1008}]

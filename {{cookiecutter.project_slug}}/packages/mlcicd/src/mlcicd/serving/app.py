@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
+from starlette.types import Scope
 
 from mlcicd.core.errors import RequestError
 from mlcicd.serving import service_page
@@ -128,15 +129,20 @@ async def read_body(request: Request, limit: int) -> bytes:
                 body += chunk
                 if len(body) > limit:
                     break
-                if len(body) > LARGE_BODY:
-                    RECEIVED[id(request)] = len(body)
-                    if sum(RECEIVED.values()) > MAX_LARGE_BODIES * limit:
-                        raise RequestError(503, "too many large requests at once; try again in a second")
+                count_large_body(request.scope, len(body), limit)
             else:
                 return bytes(body)
         finally:
-            RECEIVED.pop(id(request), None)
+            RECEIVED.pop(id(request.scope), None)
     raise RequestError(413, f"the body is larger than {limit:,} bytes; send fewer records")
+
+
+def count_large_body(scope: Scope, received: int, limit: int) -> None:
+    """Refuse a large body while too many of them are being received."""
+    if received > LARGE_BODY:
+        RECEIVED[id(scope)] = received
+        if sum(RECEIVED.values()) > MAX_LARGE_BODIES * limit:
+            raise RequestError(503, "too many large requests at once; try again in a second")
 
 
 async def read_rows(request: Request) -> list[BaseModel]:

@@ -22,6 +22,7 @@ from mlcicd.serving.app import TRUSTED
 
 OPEN = {"/schema.json", "/livez", "/readyz", "/healthz"}  # without a token, beside the documentation
 MAX_BYTES = 5_000_000  # of a body, in a service without a model
+OF_TASKS = ("submit", "status", "get", "retry", "cancel")  # what BentoML adds to the path of a task
 SAID = 3  # problems in the message of an exception
 
 
@@ -89,9 +90,12 @@ class Front:
     def __init__(self, app: ASGIApp, service: Any, paths: frozenset[str], internal: bool) -> None:
         self.bentoml, self.paths, self.internal = app, paths, internal
         self.routes = {method.route for method in service.apis.values()}
+        self.routes |= {f"{m.route}/{verb}" for m in service.apis.values() if m.is_task for verb in OF_TASKS}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "websocket":  # nothing limits what would come through it
+            await send({"type": "websocket.close", "code": 1008})
+        elif scope["type"] != "http":
             await self.bentoml(scope, receive, send)
         elif scope["path"] in self.paths:
             await own.app(scope, receive, send)
@@ -108,6 +112,10 @@ class Front:
             received += len(message.get("body", b""))
             if received > limit:
                 refuse(RequestError(413, f"the body is larger than {limit:,} bytes"))
+            try:
+                own.count_large_body(scope, received, limit)
+            except RequestError as error:
+                refuse(error)
             return message
 
         sending = SENDER.set(sender)
@@ -117,10 +125,11 @@ class Front:
                 own.check_token(Headers(scope=scope).get("authorization", ""))
             TRUSTED.set(True)
             await self.bentoml(scope, limited, sender)
-        except RequestError as error:
+        except RequestError as error:  # of the token
             sender.status = error.status
             await own.refusal(error)(scope, receive, sender.send)
         finally:
+            own.RECEIVED.pop(id(scope), None)
             TRUSTED.reset(trusted)
             SENDER.reset(sending)
         if scope["path"] in self.routes:
