@@ -703,10 +703,11 @@ else:
 pipe = make_pipeline(numeric, model).fit(frame, y)
 models.save(pipe, out / "model.skops")
 (out / "metrics.json").write_text(json.dumps({"task": sys.argv[1], "classes": classes, "threshold": None}))
-about = {"limits": {"max_bytes": 10**6, "max_records": 1000}, "outputs": [0.0, 1.0], "interval": 2.5,
+about = {"schema": 1, "limits": {"max_bytes": 10**6, "max_records": 1000}, "outputs": [0.0, 1.0], "interval": 2.5,
          "purpose": "", "example": {},
          "bins": {p.name: [] for p in obj.features}, "shares": {}, "predicted": {},
-         "model": {"version": "v", "name": "t"}}
+         "model": {"version": "v", "name": "t", "commit": None, "target": "y", "task": sys.argv[1], "classes": classes,
+                   "threshold": None}}
 if sys.argv[1] != "regression":
     del about["interval"]
 (out / "serving.json").write_text(json.dumps(about))
