@@ -86,7 +86,8 @@ def describe(image: str, build: float, starts: int, env: dict[str, str]) -> Imag
     for _ in range(starts):
         with started(image, env) as ready:
             if ready is None:
-                sys.exit(f"{image} is not ready:\n{command('podman', 'logs', NAME, env=env)[-3000:]}")
+                log = command("sh", "-c", f"podman logs {NAME} 2>&1", env=env)
+                sys.exit(f"{image} is not ready:\n{log[-3000:]}")
             seconds.append(ready)
             user = command("podman", "exec", NAME, "id", "-u", env=env)
     with started(image, env, "--read-only", "--read-only-tmpfs=false", limit=30) as ready:
