@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import subprocess
 import sys
@@ -95,3 +96,18 @@ def test_there_are_as_many_workers_as_the_container_has_cores(cores: int, worker
     monkeypatch.delenv("ML_SERVICE_WORKERS", raising=False)
     monkeypatch.setattr("joblib.cpu_count", lambda: cores)
     assert runpy.run_module("mlcicd.serving.gunicorn_conf")["workers"] == workers
+
+
+def test_a_service_is_imported_where_only_its_own_settings_name_the_package(tmp_path: Path) -> None:
+    """As in an image that BentoML builds: no project lies or is installed there, and no variable is set."""
+    variables = {name: value for name, value in os.environ.items() if name != "ML_PACKAGE"}
+    told = """
+from mlcicd.core import errors, project
+try:
+    print(project.package_name())
+except errors.InputError:
+    from mlcicd.serving.model_service import settings
+    print("settings", settings("some_package")["name"])
+"""
+    done = subprocess.run([sys.executable, "-c", told], cwd=tmp_path, env=variables, capture_output=True, text=True)
+    assert done.stdout.split() == ["settings", "some-package"], done.stderr

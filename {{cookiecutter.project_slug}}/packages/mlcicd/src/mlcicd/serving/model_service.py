@@ -18,7 +18,6 @@ from mlcicd.core import project
 from mlcicd.core.errors import RequestError
 from mlcicd.serving import app
 from mlcicd.serving.front import Front, refuse
-from mlcicd.serving.gunicorn_conf import WORKERS
 from mlcicd.serving.logs import LOG, log_as_json
 
 INTERNAL = "application/vnd.bentoml+pickle"  # between services of one bento; BentoML refuses it from outside
@@ -111,7 +110,7 @@ class ModelService:
     def __init__(self) -> None:
         log_as_json()
         app.app.state.engine = engine()
-        LOG.info("ready", extra={"fields": {"version": engine().version, "workers": WORKERS}})
+        LOG.info("ready", extra={"fields": {"version": engine().version, "workers": _workers()}})
         if type(self).predict is not ModelService.predict:
             LOG.info("predict is overridden: its requests take BentoML's way, which is slower")
 
@@ -174,11 +173,17 @@ def settings(package: str) -> dict[str, Any]:
     return {
         "name": package.replace("_", "-"),
         "service_class": FrontedService,
-        "workers": WORKERS,
+        "workers": _workers(),
         "logging": {"access": {"enabled": False}},
         "metrics": {"enabled": False},
         "tracing": {"excluded_urls": [".*"]},
     }
+
+
+def _workers() -> int:
+    from mlcicd.serving.gunicorn_conf import WORKERS  # needs the package's name, which `settings` tells
+
+    return WORKERS
 
 
 def preloaded(service: Any) -> Any:
