@@ -41,6 +41,7 @@ if not (
 ):  # clients encode other characters differently
     print("ML_SERVICE_TOKEN: use letters, digits and signs of ASCII, without blanks around them", file=sys.stderr)
     sys.exit(2)
+CSV = "text/csv"
 LARGE_BODY = 100_000  # bytes
 # Bytes received so far of large bodies, by request. Together they may not exceed the size of so many whole ones.
 RECEIVED: dict[int, int] = {}
@@ -109,17 +110,22 @@ def endpoint(handler: Handler) -> Handler:
     return answer
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """Return a JSON body of at most ``limit`` bytes.
+def content_type(request: Request) -> str:
+    """Return the declared type of a body, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def read_body(request: Request, limit: int, *types: str) -> bytes:
+    """Return a body of at most ``limit`` bytes, in JSON or one of the other ``types``.
 
     Raises
     ------
     RequestError
-        The body is not declared as JSON or too large, or too many large ones are being received.
+        The body is declared as something else or too large, or too many large ones are being received.
     """
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != "application/json":
-        raise RequestError(415, f"send Content-Type: application/json, not {content_type[:80] or 'none'}")
+    allowed, declared_type = ("application/json", *types), content_type(request)
+    if declared_type not in allowed:
+        raise RequestError(415, f"send Content-Type: {' or '.join(allowed)}, not {declared_type[:80] or 'none'}")
     if request.headers.get("content-encoding", "identity") != "identity":
         raise RequestError(415, "send the body as it is, without Content-Encoding")
     body, declared = bytearray(), request.headers.get("content-length", "0")
@@ -145,21 +151,37 @@ def count_large_body(scope: Scope, received: int, limit: int) -> None:
             raise RequestError(503, "too many large requests at once; try again in a second")
 
 
-async def read_rows(request: Request) -> list[BaseModel]:
+async def read_rows(request: Request, *types: str) -> list[BaseModel]:
     """Return the validated records of a request."""
     engine = app.state.engine
-    body = await read_body(request, engine.max_bytes)
+    body = await read_body(request, engine.max_bytes, *types)
+    read = engine.read_csv if content_type(request) == CSV else engine.validator.read
     if len(body) > LARGE_BODY:  # in a thread, so that the event loop can answer others
-        return await asyncio.get_running_loop().run_in_executor(READER, engine.validator.read, body)
-    return engine.validator.read(body)
+        return await asyncio.get_running_loop().run_in_executor(READER, read, body)
+    return read(body)
 
 
 @endpoint
 async def predict(request: Request) -> Response:
     """Return for each record a prediction, a probability or interval, and the decision at the chosen threshold."""
-    rows = await read_rows(request)
+    return await _predict(request)
+
+
+@endpoint
+async def invocations(request: Request) -> Response:
+    """Predict as ``predict`` does, at the path that SageMaker's hosting calls; the records may also be CSV."""
+    return await _predict(request, CSV)
+
+
+async def _predict(request: Request, *types: str) -> Response:
+    rows = await read_rows(request, *types)
     request.state.fields = {"records": len(rows)}
     return json_response(await answer(rows))
+
+
+async def ping(_: Request) -> Response:
+    """Return 200: a worker listens when its model is loaded. SageMaker's hosting asks every few seconds."""
+    return Response()
 
 
 async def answer(rows: list[BaseModel]) -> dict[str, Any]:
@@ -213,6 +235,8 @@ async def http_error(_: Request, error: Exception) -> Response:
 
 ROUTES = [
     Route("/predict", predict, methods=["POST"]),
+    Route("/invocations", invocations, methods=["POST"]),
+    Route("/ping", ping),
     Route("/model", model),
     Route("/metrics", metrics),
     Route("/openapi.json", openapi),

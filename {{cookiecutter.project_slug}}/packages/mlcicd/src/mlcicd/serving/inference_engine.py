@@ -18,6 +18,7 @@ from mlcicd.core.errors import RequestError
 from mlcicd.core.json_files import read_json
 from mlcicd.scoring import fast_trees
 from mlcicd.scoring.scorer import Scorer
+from mlcicd.serving import csv_requests
 from mlcicd.serving.monitoring_bins import bin_lookup
 from mlcicd.serving.serving_schema import Serving
 from mlcicd.validation.request_validation import RequestValidator
@@ -107,6 +108,11 @@ class InferenceEngine:
         bins = [(p.name, *bin_lookup(self.metadata["bins"][p.name], p)) for p in self.validator.features]
         self._bins = [(find_bin, [inputs.labels(name, label) for label in labels]) for name, find_bin, labels in bins]
         self._export_reference({name: labels for name, _, labels in bins})
+
+    def read_csv(self, body: bytes) -> list[BaseModel]:
+        """Return the validated rows of a CSV with the contract's columns; see :mod:`csv_requests`."""
+        table, limit = self.scorer.contract.table, self.validator.max_records
+        return self.validator.read(csv_requests.to_request(body, table.properties, limit))
 
     def _export_reference(self, labels: dict[str, list[str]]) -> None:
         """Export the shares of training, with which queries compare those of the requests."""

@@ -153,7 +153,7 @@ class FrontedService(bentoml.Service):  # type: ignore[misc]
         if issubclass(self.inner, ModelService):
             app.app.state.service, paths = self, app.PATHS
             if self.inner.predict is not ModelService.predict:
-                paths -= {"/predict"}
+                paths -= {"/predict", "/invocations"}  # no path may answer otherwise than the override
             if not is_main:
                 paths = frozenset()  # called by another service, in BentoML's own format
         self.middlewares: list[Any] = [entry for entry in self.middlewares if entry[0] is not Front]
