@@ -37,7 +37,7 @@ def to_request(body: bytes, columns: list[Property], max_records: int) -> bytes:
             raise RequestError(422, f"the first line must name the columns; it has {len(header):,} cells")
         if len(set(header)) < len(header):
             raise RequestError(422, "the first line names a column twice")
-        records = []
+        records: list[dict[str, Any]] = []
         for cells in filter(None, lines):  # csv reads a blank line as no cells
             if len(cells) != len(header):
                 text = f"line {lines.line_num} has {len(cells):,} cells, and the first line {len(header)}"
