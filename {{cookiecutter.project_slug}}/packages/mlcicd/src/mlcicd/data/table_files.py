@@ -15,10 +15,10 @@ from typing import BinaryIO
 import pandas as pd
 
 from mlcicd.core.errors import InputError
+from mlcicd.system.git_lfs import POINTER
 
 TEXT_FILE = re.compile(r"\.(csv|tsv|tab|txt|dat)(\.gz)?$", re.IGNORECASE)
 PARQUET = b"PAR1"
-LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 # Files that are not tables, whatever their names: first bytes, kind of file, remedy.
 NOT_TABLES = (
     (b"PK\x03\x04", "a zip archive or an Excel workbook", "save the sheet as CSV, or unpack the archive"),
@@ -87,7 +87,7 @@ def _check_content(path: Path) -> None:
             head = file.read(64)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    if head.startswith(LFS_POINTER):
+    if head.startswith(POINTER):
         raise InputError(f"{path}: is a pointer of Git LFS, not the data; fetch the data with 'git lfs pull'")
     if head.startswith(PARQUET) and not is_parquet(path):
         raise InputError(f"{path}: is a Parquet file by its content; name it {path.name.split('.')[0]}.parquet")

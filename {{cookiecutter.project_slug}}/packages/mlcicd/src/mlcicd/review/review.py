@@ -21,12 +21,13 @@ from mlcicd.core.project import unexpected
 from mlcicd.rendering import html, png, review_json
 from mlcicd.rendering.blocks import Report
 from mlcicd.review import environment
-from mlcicd.system import processes
+from mlcicd.system import git_lfs, processes
 from mlcicd.system.git import git
 from mlcicd.system.processes import started
 from mlcicd.system.scratch import remove_worktree, scratch
 from mlcicd.training.run import SCHEMA, Run, say, sha256
 
+WITHOUT_LFS = {"GIT_LFS_SKIP_SMUDGE": "1"}  # git_lfs.pull fetches what the project has, and says what it cannot
 UV_SAYS = re.compile(r"(error|fatal|Caused by):|[×├╰]─?▶?")
 
 
@@ -173,6 +174,7 @@ def _baseline(root: Path, base: str, out: Path, cached: Path | None) -> Base:
             tree = top / (git(root, "rev-parse", "--show-prefix") or "")
             if not any((tree / name).is_file() for name in ("params.yaml", "contract.yaml")):
                 return _without_model(top, tree, root, commit)
+            git_lfs.pull(tree)
             command, environment, notes = _trainer(root, tree)
             code, log = run_step([*command, "train", "--out", str(out.resolve())], tree, **environment)
         if code:
@@ -252,7 +254,7 @@ def _worktree(root: Path, commit: str) -> Iterator[Path]:
     with scratch("baseline") as folder:
         tree = folder / "tree"
         try:
-            code, log = run_step(["git", "worktree", "add", "--detach", str(tree), commit], root)
+            code, log = run_step(["git", "worktree", "add", "--detach", str(tree), commit], root, **WITHOUT_LFS)
             if code:
                 raise NoBaselineError(f"could not be checked out: {_cause(log)}")
             yield tree
