@@ -85,9 +85,6 @@ def explore(out: Annotated[Path, typer.Option(help="The page to write.")] = Path
 @app.command()
 def train(out: Annotated[Path, typer.Option(help="Folder for the run.")] = DEFAULT_RUN) -> None:
     """Train and evaluate a model, and write it to a run folder with its metrics and plots."""
-    from mlcicd.evaluation import metrics
-    from mlcicd.rendering import blocks
-    from mlcicd.training import diagnostic_checks
     from mlcicd.training.train import ContractBrokenError
     from mlcicd.training.train import train as run
 
@@ -95,22 +92,22 @@ def train(out: Annotated[Path, typer.Option(help="Folder for the run.")] = DEFAU
         summary = run(ROOT, out)
     except ContractBrokenError as error:
         entry.stop_broken(error.violations)
-    labels = metrics.labels(summary["task"])
-    lines = [
-        f"{labels[name]}: {blocks.number(metric['value'])} "
-        f"({100 * summary['confidence']:g} % CI {blocks.interval(metric['low'], metric['high'])})"
-        for name, metric in summary["holdout"].items()
-    ]
-    rows, split = summary["rows"], summary["split"]
-    show(f"split: {split['method']}, {split['reason']}")
-    show(f"{rows['train']:,} rows to train on, {rows['holdout']:,} rows held out")
-    show(*lines)
-    for name, share in summary["missing"].items():
-        if share > 0.3:
-            show(f"warning: {name} is missing in {100 * share:.0f} % of the rows", err=True)
-    for sentence in [*diagnostic_checks.failed_checks(summary["checks"]), *summary["warnings"]]:
-        show(f"warning: {sentence}", err=True)
+    entry.show_training(summary)
     show(f"run: {out}")
+
+
+@app.command()
+def runs(
+    pair: Annotated[list[Path] | None, typer.Argument(help="Two runs to show side by side.", metavar="[A B]")] = None,
+    folder: Annotated[Path, typer.Option("--in", help="The folder whose runs are listed.")] = Path("runs"),
+    sort: Annotated[str, typer.Option(help="when, name, commit, a metric (best first) or a key of params.")] = "when",
+    reverse: Annotated[bool, typer.Option("--reverse", help="Turn the order around.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the runs of a folder, or show two side by side; a + marks changes that were not committed."""
+    from mlcicd.lifecycle import run_table
+
+    entry.show_runs(*run_table.select(pair or [], folder, sort, reverse), as_json)
 
 
 @app.command()

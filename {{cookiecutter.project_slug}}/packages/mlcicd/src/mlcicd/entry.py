@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
@@ -63,6 +64,29 @@ def stop_broken(violations: list[Violation]) -> NoReturn:
     sys.exit(1)
 
 
+def show_training(summary: dict[str, Any]) -> None:
+    """Print what a training measured, and what its owner should look at."""
+    from mlcicd.evaluation import metrics
+    from mlcicd.rendering import blocks
+    from mlcicd.training import diagnostic_checks
+
+    labels = metrics.labels(summary["task"])
+    lines = [
+        f"{labels[name]}: {blocks.number(metric['value'])} "
+        f"({100 * summary['confidence']:g} % CI {blocks.interval(metric['low'], metric['high'])})"
+        for name, metric in summary["holdout"].items()
+    ]
+    rows, split = summary["rows"], summary["split"]
+    show(f"split: {split['method']}, {split['reason']}")
+    show(f"{rows['train']:,} rows to train on, {rows['holdout']:,} rows held out")
+    show(*lines)
+    for name, share in summary["missing"].items():
+        if share > 0.3:
+            show(f"warning: {name} is missing in {100 * share:.0f} % of the rows", err=True)
+    for sentence in [*diagnostic_checks.failed_checks(summary["checks"]), *summary["warnings"]]:
+        show(f"warning: {sentence}", err=True)
+
+
 def read_report(folder: Path) -> str:
     """Return the report in a review's folder."""
     return (folder / "report.md").read_text(encoding="utf-8")
@@ -79,3 +103,15 @@ def finish(out: Path, text: str, code: int) -> NoReturn:
 
         webbrowser.open((out / "report.html").resolve().as_uri())
     sys.exit(code)
+
+
+def show_runs(lines: list[list[str]], document: list[dict[str, Any]], problems: list[str], as_json: bool) -> None:
+    """Print a table of runs, or the same as JSON; what cannot be read is a warning."""
+    from mlcicd.lifecycle import run_table
+
+    for problem in problems:
+        show(f"warning: {problem}", err=True)
+    if as_json:
+        typer.echo(json.dumps(document, indent=2, default=str))
+    else:
+        show(*run_table.align(lines))

@@ -1,4 +1,4 @@
-"""After training and release: drift, model card, audit, and pages about the data and the releases.
+"""After training and release: the table of runs, drift, model card, audit, pages about data and releases.
 
 Belongs here: code that examines a finished run or a release.
 Does not: serving it.

@@ -89,6 +89,7 @@ class Manifest(JsonFile):
     version : the schema of the run's files; runs from before there were versions have 1
     head : the commit that people know, where CI trained a merge of it
     commit_time : in seconds since 1970, as git writes it
+    trained_at : when the training ended, in UTC
     changed_meanwhile : files that were changed while the training ran
     seconds, model_bytes : how long the training took, and the size of the model's file
     """
@@ -107,6 +108,7 @@ class Manifest(JsonFile):
     libraries: dict[str, str] = Field(default_factory=dict)
     packages: dict[str, str] = Field(default_factory=dict)
     python: str = ""
+    trained_at: str | None = None
     changed_meanwhile: list[str] = Field(default_factory=list)
     seeds: list[int] = Field(min_length=1)
     seconds: float = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,7 @@ def _train(root: Path, work: Path, say: Say) -> dict[str, Any]:
     if changed:
         warn(f"changed since the start, and the run names what it was trained with: {', '.join(changed)}")
     manifest = made | {
+        "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "changed_meanwhile": changed,
         "seeds": seeds,
         "seconds": round(time.monotonic() - started, 2),
