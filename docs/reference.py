@@ -26,6 +26,7 @@ PARAMS = {
         "review": "How sure a review wants to be.",
         "drift": "When new data counts as moved.",
         "service": "Limits of the service.",
+        "compute": "Where fits run; without it on this machine. The variable `DASK_SCHEDULER_ADDRESS` wins.",
     },
     "Split": {
         "method": "`auto` decides by the data and says why.",
@@ -39,7 +40,7 @@ PARAMS = {
         "fits": "Budget of one search, in fits.",
         "minutes": "Ends it early; how far it comes then depends on the machine.",
         "folds": "Folds within the training rows.",
-        "jobs": "Fits at a time; -1 takes every core.",
+        "jobs": "Threads of this machine that fit at a time, -1 all; by default processes, where that is faster.",
     },
     "Costs": {
         "currency": "The sign in reports.",
@@ -63,6 +64,11 @@ PARAMS = {
     "Service": {
         "max_records": "Records a request.",
         "max_bytes": "Bytes a request.",
+    },
+    "Compute": {
+        "scheduler": "A Dask scheduler such as `tcp://10.0.0.5:8786`, or `local`: processes of this machine.",
+        "workers": "Of `local`: how many; by default one for each core.",
+        "memory": "Of `local`: how much one of them may use, such as `4GB`.",
     },
 }
 TEXT = "Text for people."

@@ -15,9 +15,8 @@ FOLDS = [(np.arange(90), np.arange(90, 100)), (np.arange(10, 100), np.arange(10)
 def found(evaluate, seed: int = 7, model: dict | None = None, **budget: object):
     """Search with the scores that a function of the arguments and of the rows to fit on gives."""
     chosen = parameters.Params(seed=seed, task="binary", model=model or {}, search=parameters.Search(folds=2, **budget))
-    return search.search_hyperparameters(
-        chosen, SPACE, FOLDS, lambda own, fit, judge: evaluate(own.model, fit, judge), lambda _: None
-    )
+    scores = lambda trials: (evaluate(own.model, fit, judge) for own, fit, judge in trials)  # noqa: E731
+    return search.search_hyperparameters(chosen, SPACE, FOLDS, scores, lambda _: None)
 
 
 @pytest.mark.parametrize("method", ["random", "halving"])

@@ -7,6 +7,7 @@ signatures are their schema: a new argument there is a new key here, and a missp
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -43,7 +44,7 @@ class Search(Strict):
     fits: int = Field(60, ge=4)
     minutes: float | None = Field(None, gt=0)  # how far it comes then depends on the machine
     folds: int = Field(3, ge=2, le=20)
-    jobs: int = Field(1, ge=-1)  # -1: every core
+    jobs: int | None = Field(None, ge=-1)  # threads; -1: every core
 
     @model_validator(mode="after")
     def _enough(self) -> Search:
@@ -94,6 +95,29 @@ class Drift(Strict):
     significance: float = Field(0.05, gt=0, lt=1)
 
 
+LOCAL = "local"  # the word for a cluster of this machine's own processes
+SCHEDULER = re.compile(r"[a-z]+://\S+")
+
+
+class Compute(Strict):
+    """Where fits and partitions run: a Dask scheduler's address, or ``local`` for processes of this machine.
+
+    ``workers`` and ``memory`` (of each of them) are for ``local``; a cluster has its own.
+    """
+
+    scheduler: str
+    workers: int | None = Field(None, ge=1)
+    memory: str | None = Field(None, pattern=r"^\d+(\.\d+)? ?[kMGT]i?B$")
+
+    @model_validator(mode="after")
+    def _local(self) -> Compute:
+        if self.scheduler != LOCAL and not SCHEDULER.fullmatch(self.scheduler):
+            raise ValueError(f"scheduler: {self.scheduler!r} is no address such as tcp://10.0.0.5:8786, nor {LOCAL}")
+        if self.scheduler != LOCAL and (self.workers or self.memory):
+            raise ValueError("workers and memory are for 'scheduler: local'; a cluster's own are set where it starts")
+        return self
+
+
 class Service(Strict):
     """Limits of the service."""
 
@@ -118,6 +142,7 @@ class Params(Strict):
     review: Review = Review()
     drift: Drift = Drift()
     service: Service = Service()
+    compute: Compute | None = None
 
     @field_validator("task", mode="before")
     @classmethod
@@ -142,7 +167,7 @@ def load(path: str | Path = "params.yaml") -> Params:
     try:
         params = Params.model_validate(document)
     except ValidationError as error:
-        models = (Params, Search, Split, Costs, Review, Gate, Drift, Service)
+        models = (Params, Search, Split, Costs, Review, Gate, Drift, Service, Compute)
         raise explain(error, str(path), {name for model in models for name in model.model_fields}) from None
     if params.costs:
         _check_costs(params.costs, params.task, path)

@@ -20,7 +20,14 @@ VARIABLE = "ML_PACKAGE"  # tells a service, which runs beside no pyproject.toml
 MACHINERY = Path(__file__).parents[1]
 
 
-@functools.cache
+_told: list[tuple[str, Path]] = []
+
+
+def tell(name: str, folder: Path) -> None:
+    """Say what the user's package is and where its files lie, in a process that its code was sent to."""
+    _told[:] = [(name, folder)]
+
+
 def package_name() -> str:
     """Return the import name of the user's package, as ``[project.entry-points.mlcicd]`` in pyproject.toml declares it.
 
@@ -29,6 +36,11 @@ def package_name() -> str:
     InputError
         Nothing declares it.
     """
+    return _told[0][0] if _told else _package_name()
+
+
+@functools.cache
+def _package_name() -> str:
     if name := os.environ.get(VARIABLE):
         return name
     name = declared(Path()) or next((point.value for point in entry_points(group=GROUP, name="package")), None)
@@ -67,6 +79,8 @@ def folder() -> Path:
     InputError
         It is not installed.
     """
+    if _told:
+        return _told[0][1]
     spec = find_spec(package_name())
     if spec is None or not spec.submodule_search_locations:
         raise InputError(f"src/{package_name()}: the package cannot be imported; 'uv sync' installs it")

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlcicd.compute import places
 from mlcicd.core.errors import InputError
 from mlcicd.core.json_files import write_json
 from mlcicd.core.project import unexpected
@@ -288,7 +289,13 @@ def _trainer(root: Path, tree: Path) -> tuple[list[str], dict[str, str], list[st
             "could not be trained: without uv no environment is made for its uv.lock and its .python-version"
         )
     # Not this environment, nor sources of this tree: uv makes one inside the worktree, which goes with it.
-    own = {"VIRTUAL_ENV": "", "PYTHONPATH": "", "UV_PROJECT_ENVIRONMENT": str(tree / ".venv")}
+    # Nor a cluster's workers, whose libraries are the candidate's.
+    own = {
+        "VIRTUAL_ENV": "",
+        "PYTHONPATH": "",
+        "UV_PROJECT_ENVIRONMENT": str(tree / ".venv"),
+        places.VARIABLE: places.HERE,
+    }
     code, log = run_step(["uv", "sync", "--locked", "--no-default-groups"], tree, **own)
     if code:
         raise NoBaselineError(f"could not be trained: its environment cannot be made from its uv.lock: {_cause(log)}")

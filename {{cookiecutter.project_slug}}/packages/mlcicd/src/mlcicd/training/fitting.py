@@ -1,17 +1,82 @@
-"""Fitting a pipeline to some of the rows; what cannot be fitted is said in words of the table, not of a library."""
+"""Fitting a pipeline to some of the rows: what a fit needs and answers, so that any process can do it.
+
+What cannot be fitted is said in words of the table, not of a library.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
 
+from mlcicd import tasks
+from mlcicd.core import params, project
 from mlcicd.core.errors import InputError
 from mlcicd.core.project import in_machinery, unexpected
+from mlcicd.evaluation import metrics
 
 SHOWN = 5
+
+
+class Rows(NamedTuple):
+    """The rows that all fits draw from: features, encoded target, kind of task and number of classes."""
+
+    inputs: pd.DataFrame
+    y: np.ndarray
+    task: str
+    classes: int
+
+    def at(self, positions: np.ndarray) -> Rows:
+        """Return some of the rows."""
+        return self._replace(inputs=self.inputs.iloc[positions], y=self.y[positions])
+
+
+class Fit(NamedTuple):
+    """One fit.
+
+    Attributes
+    ----------
+    name : what it is called while it runs
+    where : which rows these are, in messages about rows that cannot be fitted
+    model : the unfitted pipeline
+    fit, judge : positions of the rows to fit and to predict
+    keep : whether the fitted pipeline is asked for
+    """
+
+    name: str
+    where: str
+    model: BaseEstimator
+    fit: np.ndarray
+    judge: np.ndarray
+    keep: bool = False
+
+
+def build(chosen: params.Params, seed: int) -> Pipeline:
+    """Return the unfitted pipeline: the user's features, then the user's model."""
+    steps = {
+        "features": params.call(project.module("features").make_features, section="features", values=chosen.features),
+        "model": params.call(
+            project.module("model").make_model, section="model", values=chosen.model, task=chosen.task, seed=seed
+        ),
+    }
+    return Pipeline(list(steps.items()))
+
+
+def predictions(rows: Rows, work: Fit) -> tuple[np.ndarray, Any]:
+    """Fit, and return the scores of the rows to predict, and the fitted pipeline if it is to be kept."""
+    fitted = fit(work.model, rows.inputs.iloc[work.fit], rows.y[work.fit], work.where)
+    scores = tasks.of(rows.task).score(fitted, rows.inputs.iloc[work.judge], rows.classes)
+    return scores, fitted if work.keep else None
+
+
+def quality(rows: Rows, work: Fit) -> float:
+    """Fit, and return how well the rows to predict are predicted, by the task's first metric; higher is better."""
+    metric = next(iter(metrics.metrics_for(rows.task, 0.5).values()))
+    scores, _ = predictions(rows, work)
+    return float(metric.sign * metric.value(rows.y[work.judge], scores))
 
 
 def fit(model: BaseEstimator, inputs: pd.DataFrame, y: np.ndarray, where: str) -> Any:

@@ -7,11 +7,10 @@ import threading
 import time
 import warnings
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import joblib
 import numpy as np
 from sklearn.model_selection import ParameterSampler
 
@@ -21,7 +20,8 @@ from mlcicd.data.split import Fold
 
 EDGE, NEAR = 0.1, 0.25  # shares of a space, from either end
 LEADERS = 3  # candidates that must agree before a space is called too narrow: one may lie at an edge by chance
-Evaluate = Callable[[Params, np.ndarray, np.ndarray], float]
+Trial = tuple[Params, np.ndarray, np.ndarray]
+Evaluate = Callable[[Sequence[Trial]], Iterator[float]]
 
 
 class Found(NamedTuple):
@@ -41,7 +41,7 @@ def search_hyperparameters(
     ----------
     space : by argument of ``make_model``, a list of values or a distribution of scipy
     folds : (train, test) positions; the rows that judge the whole are in none of them
-    evaluate : fits on some positions and scores on others, higher is better
+    evaluate : fits each trial's params on some positions, and yields in order how it does on others; higher is better
 
     Raises
     ------
@@ -61,8 +61,9 @@ def search_hyperparameters(
     with _interruptible() as interrupted:
         for number, share in enumerate(shares, start=1):
             scores: list[float] = []
-            for candidate in candidates:
-                scores.append(_score(chosen, candidate, folds, share, evaluate, budget.jobs))
+            results = evaluate(_trials(chosen, candidates, folds, share))
+            for _ in candidates:
+                scores.append(_mean([next(results) for _ in folds]))
                 fits += len(folds)
                 best = candidates[int(np.argmax(scores))]
                 say(f"search: {fits} fits, round {number} of {len(shares)}; best {max(scores):.4f} with {best}")
@@ -134,12 +135,14 @@ def _rounds(budget: Search, folds: int) -> tuple[list[float], int]:
     return [1 / HALVING**2, 1 / HALVING, 1.0], count
 
 
-def _score(
-    chosen: Params, candidate: dict[str, Any], folds: list[Fold], share: float, evaluate: Evaluate, jobs: int
-) -> float:
-    own, rng = _with(chosen, candidate), np.random.default_rng(chosen.seed)
+def _trials(chosen: Params, candidates: list[dict[str, Any]], folds: list[Fold], share: float) -> list[Trial]:
+    """Each candidate with each fold; every candidate sees the same share of the rows."""
+    rng = np.random.default_rng(chosen.seed)
     parts = [(np.sort(rng.permutation(fit)[: max(2, int(share * len(fit)))]), judge) for fit, judge in folds]
-    scores = joblib.Parallel(n_jobs=jobs, prefer="threads")(joblib.delayed(evaluate)(own, *part) for part in parts)
+    return [(own, *part) for own in (_with(chosen, candidate) for candidate in candidates) for part in parts]
+
+
+def _mean(scores: list[float]) -> float:
     known = [score for score in scores if np.isfinite(score)]  # a fold may have one class only to judge
     return float(np.mean(known)) if known else float("-inf")
 

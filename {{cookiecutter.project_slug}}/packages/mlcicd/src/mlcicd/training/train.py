@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
-from sklearn.pipeline import Pipeline
 
 from mlcicd import tasks
+from mlcicd.compute import places
+from mlcicd.compute.places import Place
 from mlcicd.contract import document as contracts
 from mlcicd.contract import reserved_names
 from mlcicd.contract.schema import SchemaObject
@@ -29,6 +30,8 @@ from mlcicd.system.marks import MARK
 from mlcicd.system.outputs import atomic_directory, warn
 from mlcicd.tasks.task import Task
 from mlcicd.training import data_diagnostics, fitting, model_diagnostics, model_io, run, search
+from mlcicd.training.fitting import Fit, Rows
+from mlcicd.training.fitting import build as build
 from mlcicd.training.run import say
 from mlcicd.validation.logical_types import convert
 from mlcicd.validation.rules import Violation
@@ -44,24 +47,13 @@ class ContractBrokenError(Exception):
         self.violations = violations
 
 
-def build(chosen: params.Params, seed: int) -> Pipeline:
-    """Return the unfitted pipeline: the user's features, then the user's model."""
-    steps = {
-        "features": params.call(project.module("features").make_features, section="features", values=chosen.features),
-        "model": params.call(
-            project.module("model").make_model, section="model", values=chosen.model, task=chosen.task, seed=seed
-        ),
-    }
-    return Pipeline(list(steps.items()))
-
-
 def score(model: BaseEstimator, table: pd.DataFrame, task: str, classes: int) -> np.ndarray:
     """Return P(positive) (n,), class probabilities (n, classes) or values (n,); a project's tests call it."""
     return tasks.of(task).score(model, table, classes)
 
 
 def tune(
-    chosen: params.Params, rows: pd.DataFrame, obj: SchemaObject, method: str, y: np.ndarray, classes: int, say: Say
+    chosen: params.Params, frame: pd.DataFrame, obj: SchemaObject, method: str, rows: Rows, place: Place, say: Say
 ) -> search.Found:
     """Search the model's arguments on these rows alone, if params.yaml asks for a search."""
     if chosen.search is None:
@@ -69,14 +61,17 @@ def tune(
     user_model = project.module("model")
     if not hasattr(user_model, "search_space"):
         raise InputError(f"{project.source('model.py')}: params.yaml asks for a search, but there is no search_space()")
-    inputs, metric = rows[[p.name for p in obj.features]], next(iter(metrics.metrics_for(chosen.task, 0.5).values()))
     inner = chosen.model_copy(update={"split": chosen.split.model_copy(update={"folds": chosen.search.folds})})
+    jobs = chosen.search.jobs
 
-    def evaluate(candidate: params.Params, fit: np.ndarray, judge: np.ndarray) -> float:
-        model = fitting.fit(build(candidate, candidate.seed), inputs.iloc[fit], y[fit], "a fold of the search")
-        return metric.sign * metric.value(y[judge], score(model, inputs.iloc[judge], chosen.task, classes))
+    def evaluate(trials: Sequence[search.Trial]) -> Iterator[float]:
+        work = [
+            Fit(f"trial {number}", "a fold of the search", build(own, own.seed), fit, judge)
+            for number, (own, fit, judge) in enumerate(trials, start=1)
+        ]
+        return place.run(fitting.quality, rows, work, lambda one: one.name, jobs)
 
-    folds = split.folds_of(rows, obj, method, inner)
+    folds = split.folds_of(frame, obj, method, inner)
     return search.search_hyperparameters(chosen, user_model.search_space(), folds, evaluate, say)
 
 
@@ -129,38 +124,48 @@ def _train(root: Path, work: Path, say: Say) -> dict[str, Any]:
     units = sampling.units(table, obj, ids)
     judging = sampling.sample(units.iloc[holdout])
 
-    parts, oof = [], np.full(kind.score_shape(len(rest), len(classes)), np.nan)
-    for number, (fit, judge) in enumerate(divided.folds, start=1):
-        say(f"fold {number} of {len(divided.folds)}")
-        own = tune(chosen, table.iloc[rest[fit]], obj, divided.method, y[rest[fit]], len(classes), say)
+    rows = Rows(inputs, y, chosen.task, len(classes))
+    with places.opened(chosen.compute, say) as place:
+        found = [
+            tune(chosen, table.iloc[rest[fit]], obj, divided.method, rows.at(rest[fit]), place, say)
+            for fit, _ in divided.folds
+        ]
+        best = tune(chosen, table.iloc[rest], obj, divided.method, rows.at(rest), place, say)
         # Each fold has a seed of its own, else the folds would share a part of the noise that they are there to show.
-        where = f"fold {number} of {len(divided.folds)}"
-        fold = fitting.fit(build(own.params, chosen.seed + number), inputs.iloc[rest[fit]], y[rest[fit]], where)
-        asked = np.concatenate([rest[judge], holdout])  # in one call: each passes through the features anew
-        both = kind.score(fold, inputs.iloc[asked], len(classes))
-        oof[judge], p = both[: len(judge)], both[len(judge) :]
-        parts.append(_predictions(kind, ids, y, classes, rest[judge], oof[judge], f"fold-{number}", chosen.seed))
-        # How far the folds' models differ on the holdout is the noise of training: see inference.
-        parts.append(_predictions(kind, ids, y, classes, holdout, p, f"holdout-fold-{number}", chosen.seed))
+        planned = [
+            Fit(name, name, build(own.params, chosen.seed + number), rest[fit], np.concatenate([rest[judge], holdout]))
+            for number, (own, (fit, judge)) in enumerate(zip(found, divided.folds, strict=True), start=1)
+            for name in [f"fold {number} of {len(divided.folds)}"]
+        ]
+        planned += [
+            Fit(
+                f"model with seed {seed}, {len(rest):,} rows",
+                *("the training rows", build(best.params, seed), rest, holdout, seed == chosen.seed),
+            )
+            for seed in range(chosen.seed, chosen.seed + chosen.review.seeds)
+        ]
+        results = place.run(fitting.predictions, rows, planned, lambda one: one.name)
+        parts, oof = [], np.full(kind.score_shape(len(rest), len(classes)), np.nan)
+        for number, (_, judge) in enumerate(divided.folds, start=1):
+            both, _ = next(results)
+            oof[judge], p = both[: len(judge)], both[len(judge) :]
+            parts.append(_predictions(kind, ids, y, classes, rest[judge], oof[judge], f"fold-{number}", chosen.seed))
+            # How far the folds' models differ on the holdout is the noise of training: see inference.
+            parts.append(_predictions(kind, ids, y, classes, holdout, p, f"holdout-fold-{number}", chosen.seed))
+        judged_p, fitted = next(results)
+        seeds = [chosen.seed]
+        parts.append(_predictions(kind, ids, y, classes, holdout, judged_p, "holdout", chosen.seed))
+        for seed, (p, _) in enumerate(results, start=chosen.seed + 1):
+            if np.array_equal(p, judged_p):
+                break  # a learner that does not heed its seed: more trainings would tell nothing
+            seeds.append(seed)
+            parts.append(_predictions(kind, ids, y, classes, holdout, p, "holdout", seed))
     judged = ~np.isnan(oof.reshape(len(oof), -1)[:, 0])
     threshold, draws = None, []
     if kind.has_threshold:
         folded = units.iloc[rest[judged]]
         choice = y[rest][judged], oof[judged], chosen.costs, sampling.sample(folded)
         threshold, draws = best_threshold(*choice), draw_thresholds(sampling.draws(folded), *choice)
-
-    best = tune(chosen, table.iloc[rest], obj, divided.method, y[rest], len(classes), say)
-    fitted, seeds = None, []
-    for seed in range(chosen.seed, chosen.seed + chosen.review.seeds):
-        say(f"model with seed {seed}, {len(rest):,} rows")
-        model = fitting.fit(build(best.params, seed), inputs.iloc[rest], y[rest], "the training rows")
-        p = kind.score(model, inputs.iloc[holdout], len(classes))
-        if fitted is None:
-            fitted, judged_p = model, p
-        elif np.array_equal(p, judged_p):
-            break  # a learner that does not heed its seed: more trainings would tell nothing
-        seeds.append(seed)
-        parts.append(_predictions(kind, ids, y, classes, holdout, p, "holdout", seed))
 
     say("evaluating")
     hashes = row_identity.row_hashes(ids, table, obj)
