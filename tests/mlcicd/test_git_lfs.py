@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from mlcicd.review import review
+from mlcicd.review import baseline
 from test_review import FILES, based, commit, git
 
 ROWS = "id,y\n" + "".join(f"{i},{i % 2}\n" for i in range(50))
@@ -42,7 +42,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def trained_on(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The data that the training of a base finds; the training itself ends there."""
     found: dict[str, str] = {}
-    true = review.run_step
+    true = baseline.run_step
 
     def step(command: list[str], folder: Path, **variables: str) -> tuple[int, str]:
         if "train" not in command:
@@ -50,7 +50,7 @@ def trained_on(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         found.update({path.name: path.read_text() for path in (folder / "data").iterdir()})
         return 2, "ml: it ends here"
 
-    monkeypatch.setattr(review, "run_step", step)
+    monkeypatch.setattr(baseline, "run_step", step)
     return found
 
 

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from mlcicd.review import compare, environment, review, review_report, run_diff
+from mlcicd.review import baseline, compare, environment, review, review_report, run_diff
 from mlcicd.training import run
 from test_report import logistic, made
 
@@ -79,7 +79,7 @@ def pair(tmp_path: Path) -> tuple[run.Run, run.Run]:
 def training(monkeypatch: pytest.MonkeyPatch, pair: tuple[run.Run, run.Run]) -> list[tuple[list[str], Path, dict]]:
     """Trainings that copy a run; returns what was asked for of the base: command, folder and variables."""
     asked: list[tuple[list[str], Path, dict]] = []
-    true = review.run_step
+    true = baseline.run_step
 
     @contextmanager
     def candidate(command: list[str], *_: object, **__: object) -> Iterator[SimpleNamespace]:
@@ -95,12 +95,12 @@ def training(monkeypatch: pytest.MonkeyPatch, pair: tuple[run.Run, run.Run]) -> 
         shutil.copytree(pair[0].path, command[-1])
         return 0, ""
 
-    monkeypatch.setattr(review, "run_step", step)
+    monkeypatch.setattr(baseline, "run_step", step)
     return asked
 
 
 def based(root: Path, out: Path, base: str = "main", cached: Path | None = None):
-    return review._baseline(root, base, out / "baseline", cached)
+    return baseline.find(root, base, out / "baseline", cached)
 
 
 def program(folder: Path, text: str) -> str:
@@ -294,10 +294,10 @@ def test_other_libraries_than_the_locks_are_named(root, tmp_path, pair):
 
 
 def test_a_training_that_fails_says_why_in_a_sentence(root, tmp_path, monkeypatch):
-    true = review.run_step
+    true = baseline.run_step
     log = "reading\nml: contract broken: t.a: required: row 3\nml: contract broken: t.b: unique: row 4\n"
     fails = lambda c, f, **v: (1, log) if "train" in c else true(c, f, **v)  # noqa: E731
-    monkeypatch.setattr(review, "run_step", fails)
+    monkeypatch.setattr(baseline, "run_step", fails)
     found = based(root, tmp_path)
     assert found.why.endswith("could not be trained: contract broken: t.a: required: row 3 (and 1 more)")
     assert not found.first

@@ -18,9 +18,9 @@ from mlcicd.core.errors import RequestError
 from mlcicd.core.json_files import read_json
 from mlcicd.scoring import fast_trees
 from mlcicd.scoring.scorer import Scorer
-from mlcicd.serving import csv_requests
 from mlcicd.serving.monitoring_bins import bin_lookup
 from mlcicd.serving.serving_schema import Serving
+from mlcicd.validation import csv_requests
 from mlcicd.validation.request_validation import RequestValidator
 
 BATCH_ROWS = 1024
