@@ -173,10 +173,10 @@ def test_a_refusal_stops_the_python_interface_too(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_at_most_eight_questions_each_with_a_human_prompt():
+def test_at_most_twelve_questions_each_with_a_human_prompt():
     settings = json.loads((TEMPLATE / "cookiecutter.json").read_text(encoding="utf-8"))
     questions = [name for name in settings if not name.startswith("_")]
-    assert len(questions) <= 8
+    assert len(questions) <= 12
     assert settings["__prompts__"].keys() == set(questions)
 
 
