@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from mlcicd import entry
+from mlcicd import cli_data, entry
 from mlcicd.rendering.blocks import Items, Text
 from mlcicd.rendering.console import append_summary, show, summarise
 
@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="From raw data to a reviewed and released model.",
 )
+app.add_typer(cli_data.app, name="data")
 RunOption = Annotated[Path, typer.Option("--run", help="Folder of a finished run.")]
 ROOT = Path()
 DEFAULT_RUN = Path("runs/model")

@@ -20,6 +20,7 @@ SHORT = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}
 TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 # A runner obeys `::command::` at the beginning of a line, and `##[command]` anywhere in it.
 COMMANDS = re.compile(r"^([^\S\n]*:)(?=:)|(##)(?=\[)", re.MULTILINE)
+CREDENTIALS = re.compile(r"://[^/@\s]*@")
 # What a terminal obeys, and what turns the direction of reading; lone halves of a pair cannot be printed at all.
 ACTIVE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -57,6 +58,11 @@ def cut(text: str, limit: int) -> str:
 def without_colours(text: str) -> str:
     """Return what a program printed without its instructions to a terminal."""
     return TERMINAL.sub("", text)
+
+
+def without_credentials(text: str) -> str:
+    """Return text without the user names and passwords in its URLs."""
+    return CREDENTIALS.sub("://", text)
 
 
 def harmless(text: str) -> str:

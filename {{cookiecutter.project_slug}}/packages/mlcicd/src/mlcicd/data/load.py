@@ -13,6 +13,7 @@ from mlcicd.core.errors import InputError
 from mlcicd.core.params import Params, call
 from mlcicd.core.yaml_io import regular_file
 from mlcicd.data import readers
+from mlcicd.sources import raw_files
 from mlcicd.validation import rules
 
 
@@ -33,6 +34,7 @@ def read_raw(contract: Contract, root: Path) -> tuple[dict[str, pd.DataFrame], l
     violations: list[rules.Violation] = []
     for obj in contract.raw:
         path = regular_file(root, str(obj.physicalName), f"contract.yaml: physicalName of '{obj.name}'")
+        raw_files.check(root, str(obj.physicalName))
         raw[obj.name], mistyped = readers.read(path, obj)
         violations += rules.check(raw[obj.name], obj, mistyped)
     return raw, violations

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import pandas as pd
 
 from mlcicd.core.errors import InputError
-from mlcicd.system.git_lfs import POINTER
+from mlcicd.sources.raw_files import unfetched
 
 TEXT_FILE = re.compile(r"\.(csv|tsv|tab|txt|dat)(\.gz)?$", re.IGNORECASE)
 PARQUET = b"PAR1"
@@ -42,10 +42,11 @@ def parts(path: Path, remedy: str, whole: bool = True) -> list[Path]:
         There is no such file, a folder has no table or mixes CSV and Parquet, a file is not a table, or the table
         needs more memory than this machine has.
     """
+    if said := unfetched(path):
+        raise InputError(f"{path}: {said}")
     files = _in_folder(path, remedy) if path.is_dir() else [path]
     if not path.exists():
-        tracked_by_dvc = path.with_name(f"{path.name}.dvc").exists()
-        raise InputError(f"{path}: no such file; {'fetch it with dvc pull' if tracked_by_dvc else remedy}")
+        raise InputError(f"{path}: no such file; {remedy}")
     for special in (p for p in files if not p.is_file()):
         raise InputError(f"{special}: is a device, pipe or socket; a regular file is expected")
     for part in files:
@@ -87,8 +88,8 @@ def _check_content(path: Path) -> None:
             head = file.read(64)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    if head.startswith(POINTER):
-        raise InputError(f"{path}: is a pointer of Git LFS, not the data; fetch the data with 'git lfs pull'")
+    if said := unfetched(path):
+        raise InputError(f"{path}: {said}")
     if head.startswith(PARQUET) and not is_parquet(path):
         raise InputError(f"{path}: is a Parquet file by its content; name it {path.name.split('.')[0]}.parquet")
     for start, what, remedy in NOT_TABLES:

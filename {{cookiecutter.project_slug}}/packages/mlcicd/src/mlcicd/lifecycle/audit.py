@@ -23,6 +23,8 @@ from mlcicd.core.json_files import read_json
 from mlcicd.lifecycle import attestation
 from mlcicd.lifecycle.provenance import Manifest, Release
 from mlcicd.rendering.blocks import money
+from mlcicd.sources import dvc, raw_files
+from mlcicd.sources.pins import Pin
 from mlcicd.system import processes
 from mlcicd.system.git import file_at_commit, git
 from mlcicd.system.scratch import scratch
@@ -113,7 +115,11 @@ def _links(run: Path, manifest: Manifest, released: Release | None, root: Path) 
     yield Link("commit", f"{commit[:7]} is incomplete: files had uncommitted changes" if changed else "")
     inputs = {CONTRACT: manifest.contract, PARAMS: manifest.params, "uv.lock": manifest.lock}
     is_head = commit == git(root, "rev-parse", "HEAD")
+    stored = {name: pin for name in manifest.data if (pin := dvc.pin(root, name, commit))}
     for name, expected in (inputs | manifest.data).items():
+        if name in stored:
+            yield from _in_dvc(name, stored[name], manifest, root)
+            continue
         actual = _digest(file_at_commit(root, commit, name))
         if actual is None or (is_head and (root / name).is_file() and actual == expected):
             actual = sha256(root / name)  # not in git, or checked out unchanged at this commit
@@ -126,6 +132,20 @@ def _links(run: Path, manifest: Manifest, released: Release | None, root: Path) 
             inside = file.relative_to(run.parent)
             expected = _digest(file_at_commit(root, commit, (place / inside).as_posix()))
             yield _compare_hashes(inside.as_posix(), sha256(file), expected, f"commit {commit[:7]}")
+
+
+def _in_dvc(name: str, pin: Pin, manifest: Manifest, root: Path) -> Iterator[Link]:
+    """Check that manifest and pointer name one version, and one content."""
+    recorded, commit = manifest.sources.get(name), str(manifest.commit)[:7]
+    if recorded and recorded.version != pin.version:
+        named, other = raw_files.short(pin.version), raw_files.short(recorded.version)
+        yield Link(pin.pointer, f"names {named} in commit {commit}, and {MANIFEST} {other}")
+        return
+    for place in dvc.places(root, name, pin):
+        if place.exists() and not (pin.version and dvc.differs(place, pin.version)):
+            yield _compare_hashes(name, sha256(place), manifest.data[name], MANIFEST)
+            return
+    yield Link(name, f"is not here as {pin.pointer} names it; fetch it with 'git checkout {commit}' and 'ml data pull'")
 
 
 def _installed(folder: Path, root: Path, commit: str) -> Iterator[Link]:
@@ -170,7 +190,9 @@ def _digest(content: bytes | None) -> str | None:
 def _answers(manifest: Manifest, released: Release | None) -> dict[str, str]:
     """Answer the questions of an audit from the records."""
     answers = {
-        "data": ", ".join(f"{name} {str(digest)[:12]}…" for name, digest in manifest.data.items()),
+        "data": ", ".join(
+            f"{name} {str(digest)[:12]}…{_where(manifest, name)}" for name, digest in manifest.data.items()
+        ),
         "code": str(manifest.commit),
         "contract": f"{str(manifest.contract)[:12]}…",
         "params": f"{str(manifest.params)[:12]}…",
@@ -183,6 +205,11 @@ def _answers(manifest: Manifest, released: Release | None) -> dict[str, str]:
     if not released.pull_request:
         approval = "none: it was pushed without a pull request"
     return answers | {"approval": approval, "review": released.review or "not recorded"}
+
+
+def _where(manifest: Manifest, name: str) -> str:
+    source = manifest.sources.get(name)
+    return f" ({source.store}, {raw_files.short(source.version)})" if source and source.version else ""
 
 
 def _cost(run: Path) -> dict[str, str]:

@@ -46,11 +46,19 @@ class Record(BaseModel):
             raise explain(error, str(path)) from None
 
 
+class Source(Record):
+    """Where a raw file is stored, and its version there."""
+
+    store: Text
+    version: Text | None
+
+
 class Manifest(Record):
     """The inputs and files of a run: ``manifest.json``."""
 
     files: dict[FileName, Digest]
     data: dict[FileName, Digest | None]
+    sources: dict[FileName, Source] = {}
     commit: Commit | None
     uncommitted_changes: bool
     contract: Digest | None

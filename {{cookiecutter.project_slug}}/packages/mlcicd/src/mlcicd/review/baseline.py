@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlcicd.compute import places
+from mlcicd.contract import document as contracts
 from mlcicd.core.errors import InputError
 from mlcicd.review import environment
-from mlcicd.system import git_lfs, processes
+from mlcicd.sources import raw_files
+from mlcicd.sources.pins import NotFetchedError
+from mlcicd.system import processes
 from mlcicd.system.git import git
 from mlcicd.system.scratch import remove_worktree, scratch
 from mlcicd.training.run import SCHEMA, Run, say, sha256
 
-WITHOUT_LFS = {"GIT_LFS_SKIP_SMUDGE": "1"}  # git_lfs.pull fetches what the project has, and says what it cannot
+WITHOUT_LFS = {"GIT_LFS_SKIP_SMUDGE": "1"}  # _fetch brings what the project has, and says what it cannot
 UV_SAYS = re.compile(r"(error|fatal|Caused by):|[×├╰]─?▶?")
 
 
@@ -55,7 +58,7 @@ def find(root: Path, base: str, out: Path, cached: Path | None) -> Base:
             tree = top / (git(root, "rev-parse", "--show-prefix") or "")
             if not any((tree / name).is_file() for name in ("params.yaml", "contract.yaml")):
                 return _without_model(top, tree, root, commit)
-            git_lfs.pull(tree)
+            _fetch(tree, root)
             command, environment, notes = _trainer(root, tree)
             code, log = run_step([*command, "train", "--out", str(out.resolve())], tree, **environment)
         if code:
@@ -64,6 +67,18 @@ def find(root: Path, base: str, out: Path, cached: Path | None) -> Base:
     except (NoBaselineError, InputError) as error:
         return Base(None, f"commit {commit[:7]}, the base, {error}")
     return Base(run, notes=[*notes, *_environment(run, root, commit)])
+
+
+def _fetch(tree: Path, root: Path) -> None:
+    """Fetch the base's raw files from where they are stored."""
+    try:
+        names = [str(obj.physicalName) for obj in contracts.load(tree / "contract.yaml").raw]
+    except InputError:  # its training says so, unless its own version of the machinery can read it
+        names = []
+    try:
+        raw_files.pull(tree, names, root)
+    except NotFetchedError as error:
+        raise NoBaselineError(error.of_commit) from None
 
 
 def run_step(command: list[str], folder: Path, **environment: str) -> tuple[int, str]:

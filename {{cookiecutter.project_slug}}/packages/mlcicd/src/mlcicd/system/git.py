@@ -17,6 +17,14 @@ def file_at_commit(root: Path, commit: str, name: str) -> bytes | None:
     return _output(root, "show", "--end-of-options", f"{commit}:{name}")
 
 
+def small_blob(root: Path, commit: str | None, name: str, limit: int = 2048) -> bytes | None:
+    """Return a file's content in a commit, or without one in the index; None if there is none or it is longer."""
+    found = git(root, "rev-parse", "--verify", "--quiet", f"{commit or ''}:./{name}")
+    if not found or int(git(root, "cat-file", "-s", found) or limit) >= limit:
+        return None
+    return _output(root, "cat-file", "blob", found)
+
+
 def _output(root: Path, *arguments: str) -> bytes | None:
     try:
         return subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=True).stdout

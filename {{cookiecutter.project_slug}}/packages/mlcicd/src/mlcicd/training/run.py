@@ -21,6 +21,7 @@ from mlcicd.contract.schema import Contract
 from mlcicd.core import params
 from mlcicd.core.errors import InputError
 from mlcicd.core.json_files import JsonFile, read_json
+from mlcicd.sources import raw_files
 from mlcicd.system import outputs
 from mlcicd.system.git import git
 from mlcicd.tasks.task import Task
@@ -81,6 +82,13 @@ class Metrics(JsonFile):
         return task
 
 
+class Source(JsonFile):
+    """Where a raw file is stored, and the version that the commit names; None where it is in no commit as it was."""
+
+    store: str
+    version: str | None
+
+
 class Manifest(JsonFile):
     """What a run is made of: commit, SHA-256 of files, libraries, seeds.
 
@@ -100,6 +108,7 @@ class Manifest(JsonFile):
     commit_time: str | None = None
     uncommitted_changes: bool = False
     data: dict[str, str | None] = Field(default_factory=dict)
+    sources: dict[str, Source] = Field(default_factory=dict)
     contract: str | None = None
     params: str | None = None
     lock: str | None = None
@@ -224,6 +233,7 @@ def provenance(root: Path, data: list[str]) -> dict[str, Any]:
     packages = _packages()
     return _inputs(root, data) | {
         "schema": SCHEMA,
+        "sources": {name: _source(root, name) for name in data},
         "head": _head(root),
         "commit_time": git(root, "show", "--no-patch", "--format=%ct", "HEAD"),
         "uncommitted_changes": bool(git(root, "status", "--porcelain", "--untracked-files=no", "--", ".")),
@@ -231,6 +241,11 @@ def provenance(root: Path, data: list[str]) -> dict[str, Any]:
         "packages": packages,
         "python": platform.python_version(),
     }
+
+
+def _source(root: Path, name: str) -> dict[str, str | None]:
+    pin = raw_files.pin_of(root, name)
+    return {"store": pin.store, "version": pin.version}
 
 
 def _inputs(root: Path, data: list[str]) -> dict[str, Any]:

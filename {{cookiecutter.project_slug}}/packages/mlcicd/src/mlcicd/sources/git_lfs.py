@@ -1,0 +1,82 @@
+"""Raw files that Git LFS stores, of which git itself has only pointers."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlcicd.core.plain_text import without_credentials
+from mlcicd.sources.pins import NotFetchedError, Pin
+from mlcicd.system import processes
+from mlcicd.system.git import git, small_blob
+
+NAME, LABEL = "git-lfs", "Git LFS"
+POINTER = b"version https://git-lfs.github.com/spec/"
+OID = re.compile(rb"^oid (sha256:[0-9a-f]{64})$", re.MULTILINE)
+# What `git lfs install` sets; without it git-lfs fetches files and does not check them out.
+FILTERS = (
+    "clean=git-lfs clean -- %f",
+    "smudge=git-lfs smudge -- %f",
+    "process=git-lfs filter-process",
+    "required=true",
+)
+SPECIAL = re.compile(r"[][\\*?,]")  # --include takes patterns, with commas between them
+# Nobody may be there to answer for a password, and who skips the files of clones still wants these.
+SETTINGS = {"GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "0"}
+
+
+def pin(root: Path, name: str, commit: str | None) -> Pin | None:
+    """Return the version that a file's pointer in git names."""
+    content = small_blob(root, commit, name) or b""
+    found = OID.search(content) if content.startswith(POINTER) else None
+    return Pin(NAME, found[1].decode(), name) if found else None
+
+
+def unfetched(path: Path) -> str | None:
+    """Recognise a pointer by its content, whatever git says of the file."""
+    if is_pointer(path):
+        return "is a pointer of Git LFS, not the data; fetch the data with 'git lfs pull'"
+    return None
+
+
+def differs(path: Path, version: str) -> str | None:
+    """Compare the hash of the bytes with the pointer's."""
+    with path.open("rb") as file:
+        found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    return None if found == version else found
+
+
+def pull(tree: Path, root: Path, names: Sequence[str] = ()) -> None:  # noqa: ARG001 - a worktree shares its objects
+    """Replace all pointers in a folder of a checked-out commit by the files themselves."""
+    pointers = _pointers(tree)
+    if not pointers:
+        return
+    filters = [word for setting in FILTERS for word in ("-c", f"filter.lfs.{setting}")]
+    command = ["git", *filters, "lfs", "pull", "--include", ",".join(SPECIAL.sub("?", name) for name in pointers)]
+    done = processes.run(command, tree, SETTINGS, merge_streams=True)
+    missing = _pointers(tree)
+    if done.returncode == 0 and not missing:
+        return
+    lines = [line.strip() for line in re.split(r"[\r\n]+", done.stdout) if line.strip()]
+    lines = [line for line in lines if not line.startswith("Downloading LFS objects")]
+    cause = without_credentials(lines[0])[:300] if lines else "git-lfs does not say why"
+    remedy = f"run 'git lfs fetch origin {git(tree, 'rev-parse', 'HEAD')}', then try again"
+    raise NotFetchedError((missing or pointers)[0], LABEL, cause, remedy)
+
+
+def _pointers(tree: Path) -> list[str]:
+    """Return the unfetched files below a folder, as they are named from the top of the repository."""
+    top = Path(git(tree, "rev-parse", "--show-toplevel") or tree)
+    listed = git(tree, "grep", "--cached", "-Ilz", "--full-name", "-e", f"^{POINTER.decode()}", "--", ".")
+    return [name for name in (listed or "").split("\0") if name and is_pointer(top / name)]
+
+
+def is_pointer(path: Path) -> bool:
+    """Return whether a file holds a pointer in place of its bytes."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(POINTER)) == POINTER
+    except OSError:
+        return False
