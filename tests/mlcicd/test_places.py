@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import signal
@@ -24,6 +25,7 @@ from mlcicd.core import params, project
 from mlcicd.core.errors import InputError
 from mlcicd.training import fitting
 from mlcicd.training.fitting import Fit, Rows
+from sklearn.ensemble import RandomForestClassifier
 
 HERE = Path(__file__).parent
 SETTINGS = params.Params(seed=7, task="binary")
@@ -80,6 +82,12 @@ def wait_for(flag: str, item: int) -> int:
     Path(flag).touch()
     time.sleep(0.5)
     return item
+
+
+def touch(folder: Path, item: int) -> None:
+    """Leave a trace."""
+    time.sleep(0.2)
+    (folder / str(item)).touch()
 
 
 def fill_memory(_: None, item: int) -> int:
@@ -161,9 +169,66 @@ def test_processes_of_this_machine_give_the_same_bytes(expected: bytes) -> None:
     assert "5 more, 2 at a time" in told
 
 
+def test_a_forest_on_every_core_answers_the_same_everywhere(local: places.Place) -> None:
+    forest = RandomForestClassifier(30, max_leaf_nodes=60, n_jobs=-1, random_state=7)
+    numbers = rows()._replace(inputs=rows().inputs[["number"]])
+    work = [Fit(f"forest {n}", "the rows", forest, np.arange(400), np.arange(600)) for n in range(4)]
+    answers = {
+        scores.tobytes()
+        for place in (ThisMachine(print, cores=1), ThisMachine(print, cores=2, worth=0), local)
+        for scores, _ in place.run(fitting.predictions, numbers, work, lambda one: one.name)
+    }
+    assert len(answers) == 1
+
+
 def test_short_work_stays_in_this_process() -> None:
     place = ThisMachine(print, cores=2)
     assert set(done_on(place, lambda *_: os.getpid(), [1, 2, 3])) == {os.getpid()}
+
+
+@pytest.fixture
+def owned() -> Iterator[Callable[[str], Any]]:
+    """Import a module of the user's package that answers what is asked, and change its file afterwards."""
+
+    def load(answer: str) -> Any:
+        path = WORK / "src" / PACKAGE / "extra.py"
+        path.write_text(
+            f"import threading\n\n\nclass Extra:\n    def answer(self):\n        return {answer}\n", encoding="utf-8"
+        )
+        sys.modules.pop(f"{PACKAGE}.extra", None)
+        importlib.invalidate_caches()
+        module = importlib.import_module(f"{PACKAGE}.extra")
+        path.write_text("raise ImportError('changed meanwhile')\n", encoding="utf-8")
+        return module
+
+    yield load
+    (WORK / "src" / PACKAGE / "extra.py").unlink()
+
+
+def ask(_: None, extra: Any) -> Any:
+    """Run the user's code."""
+    return extra.answer(), os.getpid()
+
+
+def test_processes_run_the_code_that_was_there_when_the_command_began(owned: Callable[[str], Any]) -> None:
+    extra = owned("7").Extra()
+    answers = done_on(ThisMachine(print, cores=2, worth=0), ask, [extra] * 3)
+    assert [answer for answer, _ in answers] == [7, 7, 7]
+    assert answers[1][1] != os.getpid()
+
+
+def test_what_cannot_be_sent_runs_here(owned: Callable[[str], Any]) -> None:
+    extra = owned("LOCK.locked()")
+    extra.LOCK = threading.Lock()
+    answers = done_on(ThisMachine(print, cores=2, worth=0), ask, [extra.Extra()] * 3)
+    assert answers == [(False, os.getpid())] * 3
+
+
+def test_what_is_left_is_dropped_where_the_results_are_closed(local: places.Place, tmp_path: Path) -> None:
+    results = local.run(touch, tmp_path, list(range(40)), str)
+    next(results)
+    results.close()
+    assert len(list(tmp_path.iterdir())) < 20
 
 
 def test_work_goes_on_here_where_a_process_ends(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -102,7 +102,7 @@ class DaskCluster:
         items: Sequence[Any],
         name: Callable[[Any], str],
         jobs: int | None = None,  # noqa: ARG002 - threads of this machine
-    ) -> Iterator[Any]:
+    ) -> Generator[Any, None, None]:
         """Yield the result of each item in order; see :class:`places.Place`."""
         from distributed import as_completed
 
@@ -134,11 +134,17 @@ class DaskCluster:
                     held = self._scatter(content)
                     pending.append(position)
                     continue
-                ready[position] = self._result(future, name(items[position]))
+                try:
+                    ready[position] = self._result(future, name(items[position]))
+                except InputError as error:  # said when its turn comes: the first one, as where items run in order
+                    ready[position] = error
                 done += 1
                 self.say(f"{name(items[position])}: done ({done} of {len(items)})")
                 while due in ready:
-                    yield ready.pop(due)
+                    result = ready.pop(due)
+                    if isinstance(result, InputError):
+                        raise result
+                    yield result
                     due += 1
         finally:
             if self.client.status == "running":

@@ -6,6 +6,8 @@ import functools
 import os
 import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,7 +60,7 @@ def work(shared: bytes, item: bytes, order: Order) -> Reply:
                 _read.clear()
                 _read[order.key] = shipping.unpack(shared)
             function, common = _read[order.key]
-        with _threads().limit(limits=int(os.environ.get("OMP_NUM_THREADS", "1"))):
+        with _limited(int(os.environ.get("OMP_NUM_THREADS", "1"))):
             return Reply(worker, shipping.pack(function(common, shipping.unpack(item))))
     except Exception as error:
         return Reply(worker, problem=_told(error), traceback=traceback.format_exc() if order.traced else "")
@@ -70,6 +72,16 @@ def _told(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"it has no module {error.name!r}; {shipping.REMEDY}"
     return project.unexpected(error)
+
+
+@contextmanager
+def _limited(threads: int) -> Iterator[None]:
+    """Hold a task to its threads, also one whose estimator asks for every core by ``n_jobs``."""
+    import joblib
+
+    alone = joblib.parallel_config("sequential") if threads == 1 else nullcontext()
+    with _threads().limit(limits=threads), alone:
+        yield
 
 
 @functools.cache

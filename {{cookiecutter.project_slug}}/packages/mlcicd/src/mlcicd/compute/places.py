@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TypeVar
 
@@ -35,7 +35,7 @@ class Place(Protocol):
         items: Sequence[Item],
         name: Callable[[Item], str],
         jobs: int | None = None,
-    ) -> Iterator[Result]:
+    ) -> Generator[Result, None, None]:
         """Yield ``function(shared, item)`` of each item, in the order of the items.
 
         The function and what it is given must not depend on where and in which order they run. Closing the iterator

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
+from mlcicd.compute import shipping
+from mlcicd.core.errors import InputError
 from mlcicd.system.scratch import scratch
 
 # Each process imports everything anew, which takes seconds of its core, and two cores halve the rest at best: what is
@@ -31,7 +33,7 @@ class ThisMachine:
         items: Sequence[Any],
         name: Callable[[Any], str],
         jobs: int | None = None,
-    ) -> Iterator[Any]:
+    ) -> Generator[Any, None, None]:
         """Yield the result of each item in order; see :class:`places.Place`.
 
         Items are timed. What is left goes to processes once it would take long enough to be worth their start.
@@ -49,7 +51,8 @@ class ThisMachine:
             left = items[position + 1 :]
             left_seconds = (time.monotonic() - began) * len(left)
             yield result
-            if jobs is None and self.workers > 1 and len(left) > 1 and left_seconds > self.worth:
+            worth = jobs is None and self.workers > 1 and len(left) > 1 and left_seconds > self.worth
+            if worth and _can_be_sent(left[0]):
                 yield from self._processes(function, shared, left, name)
                 return
 
@@ -64,10 +67,11 @@ class ThisMachine:
             joblib.dump(shared, folder / "shared")  # once; of a large array all processes map the same memory
             parallel = joblib.Parallel(n_jobs=workers, return_as="generator", pre_dispatch=workers)
             try:
-                for result in parallel(joblib.delayed(_work)(function, folder / "shared", item) for item in items):
+                packed = (shipping.pack(item) for item in items)
+                for result in parallel(joblib.delayed(_work)(function, folder / "shared", item) for item in packed):
                     self.say(f"{name(items[done])}: done")
                     done += 1
-                    yield result
+                    yield shipping.unpack(result)
             except BrokenExecutor:
                 self.say("a process ended, as when memory is short; the rest runs one by one")
         for item in items[done:]:
@@ -75,8 +79,21 @@ class ThisMachine:
             yield function(shared, item)
 
 
-def _work(function: Callable[[Any, Any], Any], shared: Path, item: Any) -> Any:
-    return function(_read(shared), item)
+def _can_be_sent(item: Any) -> bool:
+    """Whether the user's code can leave this process: not with a lock or an open file in one of its modules."""
+    try:
+        shipping.pack(item)
+    except InputError:
+        return False
+    return True
+
+
+def _work(function: Callable[[Any, Any], Any], shared: Path, item: bytes) -> bytes:
+    """Work in another process, with the user's code as it was here, not as it lies in its files by then."""
+    import joblib
+
+    with joblib.parallel_config("sequential"):  # an estimator may ask for every core by ``n_jobs``
+        return shipping.pack(function(_read(shared), shipping.unpack(item)))
 
 
 @functools.lru_cache(maxsize=1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import joblib
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
@@ -68,7 +69,7 @@ def build(chosen: params.Params, seed: int) -> Pipeline:
 def predictions(rows: Rows, work: Fit) -> tuple[np.ndarray, Any]:
     """Fit, and return the scores of the rows to predict, and the fitted pipeline if it is to be kept."""
     fitted = fit(work.model, rows.inputs.iloc[work.fit], rows.y[work.fit], work.where)
-    scores = tasks.of(rows.task).score(fitted, rows.inputs.iloc[work.judge], rows.classes)
+    scores = score(fitted, rows.inputs.iloc[work.judge], rows.task, rows.classes)
     return scores, fitted if work.keep else None
 
 
@@ -77,6 +78,16 @@ def quality(rows: Rows, work: Fit) -> float:
     metric = next(iter(metrics.metrics_for(rows.task, 0.5).values()))
     scores, _ = predictions(rows, work)
     return float(metric.sign * metric.value(rows.y[work.judge], scores))
+
+
+def score(model: BaseEstimator, table: pd.DataFrame, task: str, classes: int) -> np.ndarray:
+    """Return P(positive) (n,), class probabilities (n, classes) or values (n,).
+
+    On one thread: a forest with ``n_jobs`` adds up its trees as its threads come to an end, and the sums would differ
+    in their last digit from one training to the next.
+    """
+    with joblib.parallel_config("sequential"):
+        return tasks.of(task).score(model, table, classes)
 
 
 def fit(model: BaseEstimator, inputs: pd.DataFrame, y: np.ndarray, where: str) -> Any:

@@ -7,8 +7,8 @@ import threading
 import time
 import warnings
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from mlcicd.data.split import Fold
 EDGE, NEAR = 0.1, 0.25  # shares of a space, from either end
 LEADERS = 3  # candidates that must agree before a space is called too narrow: one may lie at an edge by chance
 Trial = tuple[Params, np.ndarray, np.ndarray]
-Evaluate = Callable[[Sequence[Trial]], Iterator[float]]
+Evaluate = Callable[[Sequence[Trial]], Generator[float, None, None]]
 
 
 class Found(NamedTuple):
@@ -61,17 +61,17 @@ def search_hyperparameters(
     with _interruptible() as interrupted:
         for number, share in enumerate(shares, start=1):
             scores: list[float] = []
-            results = evaluate(_trials(chosen, candidates, folds, share))
-            for _ in candidates:
-                scores.append(_mean([next(results) for _ in folds]))
-                fits += len(folds)
-                best = candidates[int(np.argmax(scores))]
-                say(f"search: {fits} fits, round {number} of {len(shares)}; best {max(scores):.4f} with {best}")
-                if interrupted.is_set():
-                    raise InputError(f"search stopped after {fits} fits; no run was written; best so far: {best}")
-                late = budget.minutes is not None and time.monotonic() - began > 60 * budget.minutes
-                if late:
-                    break
+            with closing(evaluate(_trials(chosen, candidates, folds, share))) as results:
+                for _ in candidates:
+                    scores.append(_mean([next(results) for _ in folds]))
+                    fits += len(folds)
+                    best = candidates[int(np.argmax(scores))]
+                    say(f"search: {fits} fits, round {number} of {len(shares)}; best {max(scores):.4f} with {best}")
+                    if interrupted.is_set():
+                        raise InputError(f"search stopped after {fits} fits; no run was written; best so far: {best}")
+                    late = budget.minutes is not None and time.monotonic() - began > 60 * budget.minutes
+                    if late:
+                        break
             # Stable: of candidates that score alike the earliest leads, first of all the settings at hand.
             ranked = [candidates[i] for i in np.argsort(np.negative(scores), kind="stable")]
             ranking = [*ranked, *(c for c in ranking if c not in ranked)]

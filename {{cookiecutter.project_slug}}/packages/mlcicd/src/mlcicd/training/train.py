@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator
 
 from mlcicd import tasks
 from mlcicd.compute import places
@@ -32,6 +32,7 @@ from mlcicd.tasks.task import Task
 from mlcicd.training import data_diagnostics, fitting, model_diagnostics, model_io, run, search
 from mlcicd.training.fitting import Fit, Rows
 from mlcicd.training.fitting import build as build
+from mlcicd.training.fitting import score as score  # a project's tests call them here
 from mlcicd.training.run import say
 from mlcicd.validation.logical_types import convert
 from mlcicd.validation.rules import Violation
@@ -47,11 +48,6 @@ class ContractBrokenError(Exception):
         self.violations = violations
 
 
-def score(model: BaseEstimator, table: pd.DataFrame, task: str, classes: int) -> np.ndarray:
-    """Return P(positive) (n,), class probabilities (n, classes) or values (n,); a project's tests call it."""
-    return tasks.of(task).score(model, table, classes)
-
-
 def tune(
     chosen: params.Params, frame: pd.DataFrame, obj: SchemaObject, method: str, rows: Rows, place: Place, say: Say
 ) -> search.Found:
@@ -64,7 +60,7 @@ def tune(
     inner = chosen.model_copy(update={"split": chosen.split.model_copy(update={"folds": chosen.search.folds})})
     jobs = chosen.search.jobs
 
-    def evaluate(trials: Sequence[search.Trial]) -> Iterator[float]:
+    def evaluate(trials: Sequence[search.Trial]) -> Generator[float, None, None]:
         work = [
             Fit(f"trial {number}", "a fold of the search", build(own, own.seed), fit, judge)
             for number, (own, fit, judge) in enumerate(trials, start=1)
@@ -144,22 +140,24 @@ def _train(root: Path, work: Path, say: Say) -> dict[str, Any]:
             )
             for seed in range(chosen.seed, chosen.seed + chosen.review.seeds)
         ]
-        results = place.run(fitting.predictions, rows, planned, lambda one: one.name)
         parts, oof = [], np.full(kind.score_shape(len(rest), len(classes)), np.nan)
-        for number, (_, judge) in enumerate(divided.folds, start=1):
-            both, _ = next(results)
-            oof[judge], p = both[: len(judge)], both[len(judge) :]
-            parts.append(_predictions(kind, ids, y, classes, rest[judge], oof[judge], f"fold-{number}", chosen.seed))
-            # How far the folds' models differ on the holdout is the noise of training: see inference.
-            parts.append(_predictions(kind, ids, y, classes, holdout, p, f"holdout-fold-{number}", chosen.seed))
-        judged_p, fitted = next(results)
-        seeds = [chosen.seed]
-        parts.append(_predictions(kind, ids, y, classes, holdout, judged_p, "holdout", chosen.seed))
-        for seed, (p, _) in enumerate(results, start=chosen.seed + 1):
-            if np.array_equal(p, judged_p):
-                break  # a learner that does not heed its seed: more trainings would tell nothing
-            seeds.append(seed)
-            parts.append(_predictions(kind, ids, y, classes, holdout, p, "holdout", seed))
+        with closing(place.run(fitting.predictions, rows, planned, lambda one: one.name)) as results:
+            for number, (_, judge) in enumerate(divided.folds, start=1):
+                both, _ = next(results)
+                oof[judge], p = both[: len(judge)], both[len(judge) :]
+                parts.append(
+                    _predictions(kind, ids, y, classes, rest[judge], oof[judge], f"fold-{number}", chosen.seed)
+                )
+                # How far the folds' models differ on the holdout is the noise of training: see inference.
+                parts.append(_predictions(kind, ids, y, classes, holdout, p, f"holdout-fold-{number}", chosen.seed))
+            judged_p, fitted = next(results)
+            seeds = [chosen.seed]
+            parts.append(_predictions(kind, ids, y, classes, holdout, judged_p, "holdout", chosen.seed))
+            for seed, (p, _) in enumerate(results, start=chosen.seed + 1):
+                if np.array_equal(p, judged_p):
+                    break  # a learner that does not heed its seed: more trainings would tell nothing
+                seeds.append(seed)
+                parts.append(_predictions(kind, ids, y, classes, holdout, p, "holdout", seed))
     judged = ~np.isnan(oof.reshape(len(oof), -1)[:, 0])
     threshold, draws = None, []
     if kind.has_threshold:
@@ -186,7 +184,7 @@ def _train(root: Path, work: Path, say: Say) -> dict[str, Any]:
         },
         "cross_validation": _folds(known, y[rest], oof, divided.folds),
         "checks": model_diagnostics.measure(
-            lambda frame: kind.score(fitted, frame, len(classes)),
+            lambda frame: score(fitted, frame, chosen.task, len(classes)),
             *(fitted, inputs, y, rest, holdout, by_fold, chosen.task, chosen.seed, best.edges, judging),
         ),
         "missing": {c: share for c, share in inputs.isna().mean().round(4).items() if share > 0},
