@@ -146,7 +146,7 @@ def test_the_first_pull_request_ever_is_shown_alone(hub: GitHub) -> None:
     hub.commit("main", remove)
     baseline = hub.on_push("model")
     assert baseline.conclusion == "success"
-    assert "No contract.yaml yet" in baseline.log
+    assert "There is no contract.yaml yet" in baseline.log
     comment = reviewed(hub, change(hub, add), "success")
     assert "has no model yet: this is the candidate alone" in comment
 

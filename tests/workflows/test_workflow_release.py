@@ -125,7 +125,7 @@ def test_without_a_contract_there_is_nothing_to_release(hub: GitHub, release: Re
     hub.commit("main", lambda tree: (tree / "contract.yaml").unlink())
     outcome = release()
     assert outcome.conclusion == "success"
-    assert "No contract.yaml yet" in outcome.log
+    assert "There is no contract.yaml yet" in outcome.log
     assert order(hub) == []
 
 

@@ -25,6 +25,24 @@ def small_blob(root: Path, commit: str | None, name: str, limit: int = 2048) -> 
     return _output(root, "cat-file", "blob", found)
 
 
+def changed_files(root: Path, base: str) -> list[str] | None:
+    """Return the files of a folder that differ between a commit and HEAD, named from there; None if git cannot tell.
+
+    Git quotes unusual names unless they end with a zero byte, and leaves out what a renamed file was called before.
+    """
+    options = ("--name-only", "-z", "--no-renames", "--relative")
+    return _names(_output(root, "diff", *options, "--end-of-options", base, "HEAD", "--"))
+
+
+def tracked_files(root: Path) -> list[str]:
+    """Return the files of a folder that git tracks, named from there."""
+    return _names(_output(root, "ls-files", "-z")) or []
+
+
+def _names(output: bytes | None) -> list[str] | None:
+    return None if output is None else [name.decode(errors="replace") for name in output.split(b"\0") if name]
+
+
 def _output(root: Path, *arguments: str) -> bytes | None:
     try:
         return subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=True).stdout

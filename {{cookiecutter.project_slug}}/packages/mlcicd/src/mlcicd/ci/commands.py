@@ -1,0 +1,52 @@
+"""The commands `ml ci …`, which a pipeline runs to learn what is to be done."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlcicd.rendering.console import show
+
+if TYPE_CHECKING:
+    from mlcicd.ci.plan import Plan, ReleasePlan
+
+app = typer.Typer(help="In a CI's job: what is to be done.", no_args_is_help=True)
+release = typer.Typer(help="In a CI's job: what is to be released.", no_args_is_help=True)
+app.add_typer(release, name="release")
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of lines for the CI.")]
+
+
+@app.command()
+def plan(as_json: Json = False) -> None:
+    """Print base, head, number, whether data changed, and why there is nothing to train."""
+    from mlcicd.ci import plan as plans
+
+    _print(plans.review(os.environ, Path()), as_json)
+
+
+@release.command("plan")
+def release_plan(
+    released: Annotated[
+        Path | None, typer.Option(help="A file of the tags so far, newest first; - reads them.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print tag, image, the release before, and why there is nothing to release."""
+    from mlcicd.ci import plan as plans
+
+    text = "" if released is None else sys.stdin.read() if released == Path("-") else released.read_text("utf-8")
+    _print(plans.release(os.environ, Path(), text.split()), as_json)
+
+
+def _print(found: Plan | ReleasePlan, as_json: bool) -> None:
+    from mlcicd.ci import plan as plans
+
+    if as_json:
+        typer.echo(json.dumps(plans.document(found), indent=2))
+    else:
+        show(*plans.lines(os.environ, found))
