@@ -27,6 +27,7 @@ PARAMS = {
         "drift": "When new data counts as moved.",
         "service": "Limits of the service.",
         "compute": "Where fits run; without it on this machine. The variable `DASK_SCHEDULER_ADDRESS` wins.",
+        "tracking": "Where runs, reviews and releases are sent; without it nowhere.",
     },
     "Split": {
         "method": "`auto` decides by the data and says why.",
@@ -69,6 +70,11 @@ PARAMS = {
         "scheduler": "A Dask scheduler such as `tcp://10.0.0.5:8786`, or `local`: processes of this machine.",
         "workers": "Of `local`: how many; by default one for each core.",
         "memory": "Of `local`: how much one of them may use, such as `4GB`.",
+    },
+    "Tracking": {
+        "to": "The tracker. Its address and tokens come from the environment, its client from the group of this name.",
+        "experiment": "Of MLflow; the project of Weights & Biases. By default the name of the project's folder.",
+        "required": "Whether a command fails when its run could not be sent; by default that is a warning.",
     },
 }
 TEXT = "Text for people."

@@ -8,6 +8,7 @@ without them the project is whole all the same, and one line says what is left t
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ OVERLAY = Path("_churn")
 # Questions whose answers bring files: those of an answer lie in `_QUESTION/ANSWER/`, as they will in the project.
 CHOICES = ("ci", "data", "tracking", "deploy")
 LICENCES = Path("_licences")
+MARK = re.compile(r"# with (\w+): ([\w, ]+)$")
 # Set while git itself runs a hook; they would send our commands to the repository around us.
 GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
 
@@ -41,6 +43,40 @@ def apply_choice(question: str, answer: str) -> None:
     """Keep the files that an answer brings, and drop those of the other answers."""
     move_over(Path(f"_{question}", answer))
     shutil.rmtree(f"_{question}", ignore_errors=True)
+
+
+def apply_marks(answers: dict[str, str]) -> None:
+    """Keep what files mark as an answer's own, and drop what is marked for other answers.
+
+    A comment ``# with QUESTION: ANSWER, ANSWER`` marks its line or, alone on a line, the paragraph below.
+    """
+    for path in (*Path(".github").rglob("*.yml"), Path(".gitignore")):
+        text = path.read_text(encoding="utf-8")
+        kept = "\n\n".join(filter(None, (_kept(part, answers) for part in text.split("\n\n"))))
+        if kept != text:
+            path.write_text(kept.rstrip("\n") + "\n", encoding="utf-8", newline="\n")
+
+
+def _kept(paragraph: str, answers: dict[str, str]) -> str:
+    kept = []
+    for line in paragraph.split("\n"):
+        found = MARK.search(line)
+        mine = found is None or answers.get(found[1]) in found[2].split(", ")
+        alone = found is not None and not line[: found.start()].strip()
+        if alone and not mine:
+            return ""
+        if mine and not alone:
+            kept.append(line[: found.start()].rstrip() if found else line)
+    return "\n".join(kept)
+
+
+def apply_tracking(tracking: str) -> None:
+    """Name the tracker in the example's params.yaml; `ml init` does it for a table of one's own."""
+    params = Path("params.yaml")
+    if tracking != "none" and params.is_file():
+        text = params.read_text(encoding="utf-8")
+        text += f"\ntracking: # addresses and tokens come from the environment: docs/tracking.md\n  to: {tracking}\n"
+        params.write_text(text, encoding="utf-8", newline="\n")
 
 
 def apply_licence(licence: str) -> None:
@@ -172,6 +208,8 @@ def main() -> None:
     for question in CHOICES:
         if question in answers:
             apply_choice(question, answers[question])
+    apply_marks(answers)
+    apply_tracking(answers["tracking"])
     apply_licence(answers["license"])
     pin_python(answers["python_version"])
     end_lines_with_lf()

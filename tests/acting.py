@@ -69,9 +69,16 @@ EXECUTED: list[Outcome] = []
 Progress = Callable[[str, str, str, float], None]
 
 
+def without_answers(text: str) -> str:
+    """A workflow without the lines and paragraphs that belong to an answer."""
+    marked = [part for part in text.split("\n\n") if not re.match(r" *# with \w+: ", part)]
+    return re.sub(r"\n.*# with \w+: .*", "", "\n\n".join(marked)).rstrip("\n") + "\n"
+
+
 def workflow(project: Path, name: str) -> dict[str, Any]:
-    """A project's workflow, parsed."""
-    loaded = yaml.safe_load((project / ".github/workflows" / f"{name}.yml").read_text(encoding="utf-8"))
+    """A project's workflow, parsed; the template's as the default answers leave it."""
+    text = (project / ".github/workflows" / f"{name}.yml").read_text(encoding="utf-8")
+    loaded = yaml.safe_load(without_answers(text))
     loaded["on"] = loaded.pop(True, None)  # YAML 1.1 reads the key `on` as a boolean
     return loaded
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 import itertools
 import json
 import re
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from acting import without_answers
 from conftest import PYTHONS, TEMPLATE, bake, bake_with_command, clean_environ, copy_of_template
 from cookiecutter.exceptions import FailedHookException
 
@@ -69,7 +69,8 @@ def check_project(root: Path) -> None:
         if name.endswith(".py"):
             compile(text, name, "exec")
     for workflow in sorted((SOURCE / ".github" / "workflows").iterdir()):
-        assert filecmp.cmp(workflow, root / ".github" / "workflows" / workflow.name, shallow=False)
+        baked = (root / ".github" / "workflows" / workflow.name).read_text(encoding="utf-8")
+        assert baked == without_answers(workflow.read_text(encoding="utf-8")), workflow.name
     assert "{" not in (root / ".github" / "CODEOWNERS").read_text(encoding="utf-8")
     assert {"readme", "license", "requires-python"} <= metadata(root).keys()
 
@@ -87,6 +88,37 @@ def test_each_combination_of_answers(tmp_path: Path, example: str, python: str, 
     assert project["license"] == ("LicenseRef-Proprietary" if licence == "Proprietary" else licence)
     assert LICENCES[licence] in (root / "LICENSE").read_text(encoding="utf-8")
     assert (root / "data" / "transactions.csv.gz").exists() is (example == "churn")
+
+
+class UniqueKeys(yaml.SafeLoader):
+    """YAML whose keys stand once, which PyYAML does not ask for."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"{node.start_mark}: a key stands twice"
+        return super().construct_mapping(node, deep)
+
+
+@pytest.mark.parametrize("example", ["churn", "none"])
+@pytest.mark.parametrize(("tracking", "other"), [("mlflow", "wandb"), ("wandb", "mlflow"), ("none", "mlflow|wandb")])
+def test_a_tracker_brings_what_it_needs_and_nothing_of_the_other(
+    tmp_path: Path, tracking: str, other: str, example: str
+):
+    root = bake(tmp_path, tracking=tracking, example=example)
+    assert git(root, "grep", "-lE", "# with [a-z]+: ") == ""
+    own = [":!packages", ":!docs/params.md", ":!.github/scripts"]
+    assert git(root, "grep", "-liE", other, "--", *own) == ""
+    for workflow in (root / ".github" / "workflows").iterdir():
+        yaml.load(workflow.read_text(encoding="utf-8"), UniqueKeys)
+    document = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    groups, default = document["dependency-groups"], document["tool"]["uv"]["default-groups"]
+    chosen = [] if tracking == "none" else [tracking]
+    assert [name for name in ("mlflow", "wandb") if name in groups] == chosen
+    assert default == ["dev", *chosen]
+    assert (root / "docs" / "tracking.md").is_file() is bool(chosen)
+    if example == "churn":
+        params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+        assert params.get("tracking") == ({"to": tracking} if chosen else None)
 
 
 def test_the_example_replaces_the_generic_files(tmp_path: Path):

@@ -88,15 +88,19 @@ def explore(out: Annotated[Path, typer.Option(help="The page to write.")] = Path
 @app.command()
 def train(out: Annotated[Path, typer.Option(help="Folder for the run.")] = DEFAULT_RUN) -> None:
     """Train and evaluate a model, and write it to a run folder with its metrics and plots."""
-    from mlcicd.training.train import ContractBrokenError
-    from mlcicd.training.train import train as run
+    from mlcicd.integrations import outbox
 
-    try:
-        summary = run(ROOT, out)
-    except ContractBrokenError as error:
-        entry.stop_broken(error.violations)
-    entry.show_training(summary)
-    show(f"run: {out}")
+    with outbox.opened(ROOT) as tracker:
+        from mlcicd.training.train import ContractBrokenError
+        from mlcicd.training.train import train as run
+
+        try:
+            summary = run(ROOT, out)
+        except ContractBrokenError as error:
+            entry.stop_broken(error.violations)
+        entry.show_training(summary)
+        show(f"run: {out}")
+        entry.show_sent(tracker, tracker.log(out))
 
 
 @app.command()
@@ -137,13 +141,26 @@ def review(
     baseline: Annotated[Path | None, typer.Option(help="The base commit's run, if it exists already.")] = None,
 ) -> None:
     """Review this working tree as CI would review its pull request."""
+    from mlcicd.integrations import outbox
     from mlcicd.review.review import review as run
     from mlcicd.system.outputs import atomic_directory
 
-    with atomic_directory(out, "review") as work:
-        code = run(ROOT, base, work, baseline)
+    with outbox.opened(ROOT) as tracker, atomic_directory(out, "review") as work:
+        send = tracker.review if tracker.on else None
+        code = run(ROOT, base, work, baseline, send, tracker.address)
         text = entry.read_report(work)
     entry.finish(out, text, code)
+
+
+@app.command()
+def track(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")] = DEFAULT_RUN,
+    release: Annotated[str | None, typer.Option(help="Also register it as this release's model version.")] = None,
+    image: Annotated[str, typer.Option(help="The release's image, by digest.")] = "",
+    champion: Annotated[bool, typer.Option(help="Make it the registered model's champion.")] = True,
+) -> None:
+    """Send a run to the tracker that params.yaml names, or what is missing of it; register a release there."""
+    entry.track(ROOT, run, release, image, champion)
 
 
 @app.command()
@@ -206,6 +223,7 @@ def drift(
     out: Annotated[Path, typer.Option(help="Folder for drift.json, drift.md and drift.html.")] = Path("drift"),
 ) -> None:
     """Detect drift of the data since training; exit with 1 if there is any."""
+    from mlcicd.integrations import outbox
     from mlcicd.lifecycle import drift_report
     from mlcicd.lifecycle.drift import drift as compare
     from mlcicd.system.outputs import atomic_directory
@@ -218,6 +236,8 @@ def drift(
     append_summary(text)
     typer.echo(text)
     show(f"report: {out / 'drift.md'}")
+    with outbox.opened(ROOT) as tracker:
+        tracker.drift(run, report)
     sys.exit(0 if report["verdict"] == "stable" else 1)
 
 

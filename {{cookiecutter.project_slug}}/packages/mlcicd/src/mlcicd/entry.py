@@ -18,6 +18,8 @@ from mlcicd.rendering.console import append_summary, open_streams, show, summari
 from mlcicd.system import signals
 
 if TYPE_CHECKING:
+    from mlcicd.integrations.outbox import Outbox
+    from mlcicd.integrations.trackers import Sent
     from mlcicd.validation.rules import Violation
 
 
@@ -85,6 +87,27 @@ def show_training(summary: dict[str, Any]) -> None:
             show(f"warning: {name} is missing in {100 * share:.0f} % of the rows", err=True)
     for sentence in [*diagnostic_checks.failed_checks(summary["checks"]), *summary["warnings"]]:
         show(f"warning: {sentence}", err=True)
+
+
+def show_sent(tracker: Outbox, sent: Sent | None) -> None:
+    """Print where a tracker shows a run."""
+    from mlcicd.rendering.blocks import below
+
+    if sent:
+        show(f"{tracker.title}: {below(tracker.address, sent.path) or sent.id}")
+
+
+def track(root: Path, run: Path, release: str | None, image: str, champion: bool) -> None:
+    """Send a run to the tracker, and register it where it is a release."""
+    from mlcicd.integrations import outbox, trackers
+
+    with outbox.opened(root, always=release is None) as tracker:
+        if release is None:
+            show_sent(tracker, tracker.log(run, limit=None))
+            return
+        version = tracker.register(run, trackers.release(run, release, image, champion))
+        if version:
+            show(f"{tracker.title}: {version}")
 
 
 def read_report(folder: Path) -> str:

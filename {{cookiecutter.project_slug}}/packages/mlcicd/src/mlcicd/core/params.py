@@ -125,6 +125,21 @@ class Service(Strict):
     max_bytes: int = Field(5_000_000, ge=1000)
 
 
+TRACKERS = ("mlflow", "wandb")
+
+
+class Tracking(Strict):
+    """Where finished runs are sent; addresses and tokens come from the environment alone.
+
+    ``experiment`` is the project's name where it is not given. What could not be sent is a warning, and fails the
+    command if it is ``required``.
+    """
+
+    to: Literal["mlflow", "wandb"]
+    experiment: str | None = Field(None, min_length=1, max_length=128)
+    required: bool = False
+
+
 class Params(Strict):
     """The whole file. Read it with :func:`load`."""
 
@@ -143,6 +158,7 @@ class Params(Strict):
     drift: Drift = Drift()
     service: Service = Service()
     compute: Compute | None = None
+    tracking: Tracking | None = None
 
     @field_validator("task", mode="before")
     @classmethod
@@ -167,11 +183,21 @@ def load(path: str | Path = "params.yaml") -> Params:
     try:
         params = Params.model_validate(document)
     except ValidationError as error:
-        models = (Params, Search, Split, Costs, Review, Gate, Drift, Service, Compute)
+        models = (Params, Search, Split, Costs, Review, Gate, Drift, Service, Compute, Tracking)
         raise explain(error, str(path), {name for model in models for name in model.model_fields}) from None
     if params.costs:
         _check_costs(params.costs, params.task, path)
     return params
+
+
+def flatten(value: object, prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, keys joined by dots; an empty mapping stays."""
+    if not isinstance(value, dict) or not value:
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat |= flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+    return flat
 
 
 def _check_costs(costs: Costs, task: str, path: str | Path) -> None:

@@ -61,6 +61,14 @@ def declared(root: Path) -> str | None:
     return name if isinstance(name, str) else None
 
 
+def dependency_groups(root: Path) -> set[str]:
+    """Return the names of the dependency groups of a project's pyproject.toml."""
+    try:
+        return set(tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
 def module(name: str) -> ModuleType:
     """Import one of the user's modules: ``prepare``, ``features`` or ``model``."""
     return importlib.import_module(f"{package_name()}.{name}")

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from mlcicd.core import params, project
 from mlcicd.core.errors import InputError
 from mlcicd.core.json_files import read_json
+from mlcicd.integrations import outbox
 from mlcicd.lifecycle import attestation
 from mlcicd.lifecycle.provenance import Manifest, Release
 from mlcicd.rendering.blocks import money
@@ -73,6 +74,14 @@ def audit(target: str, root: Path, statement: Path | None = None) -> tuple[dict[
             answers |= {"provenance": summary} if summary else {}
         elif released:
             answers["provenance"] = f"not here; '--provenance' names the release's {attestation.STATEMENT}"
+        tracking = params.load(run / PARAMS).tracking if released and (run / PARAMS).is_file() else None
+        if tracking:
+            with outbox.opened(root, tracking) as tracker:
+                found = tracker.check(run)
+            if found is None:
+                answers["registry"] = "not asked"
+            else:
+                links.append(Link("registry", found))
         if not any(link.problem for link in links):  # a file that was changed may be unreadable
             answers |= _cost(run)
         return answers, links

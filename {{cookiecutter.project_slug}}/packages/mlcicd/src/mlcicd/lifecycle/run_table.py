@@ -11,6 +11,7 @@ from typing import Any
 
 from mlcicd.core.errors import InputError, did_you_mean
 from mlcicd.core.json_files import read_json
+from mlcicd.core.params import flatten
 from mlcicd.core.plain_text import visible
 from mlcicd.core.yaml_io import read_yaml
 from mlcicd.evaluation import metrics, user_metrics
@@ -40,16 +41,6 @@ class Row:
     params: dict[str, Any]
     holdout: dict[str, dict[str, float]]
     inputs: dict[str, Any]
-
-
-def flatten(value: object, prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, keys joined by dots; an empty mapping stays."""
-    if not isinstance(value, dict) or not value:
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for key, inner in value.items():
-        flat |= flatten(inner, f"{prefix}.{key}" if prefix else str(key))
-    return flat
 
 
 def read(path: Path, name: str) -> Row:

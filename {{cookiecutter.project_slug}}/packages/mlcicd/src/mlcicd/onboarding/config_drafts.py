@@ -72,7 +72,13 @@ def _property(column: Column, role: str | None) -> dict[str, Any]:
 
 
 def draft_params(
-    target: Column, values: pd.DataFrame, roles: dict[str, str], task: str, why: str, salt: int = 0
+    target: Column,
+    values: pd.DataFrame,
+    roles: dict[str, str],
+    task: str,
+    why: str,
+    salt: int = 0,
+    tracker: str | None = None,
 ) -> str:
     y = values[target.name].dropna()
     kind = tasks.of(task)
@@ -112,6 +118,12 @@ def draft_params(
         "gates: # margin: the largest loss that is acceptable; a pull request that is surely worse fails",
         f"  {gate}: {{margin: {margin:g}}}",
     ]
+    if tracker:
+        lines += [
+            "",
+            "tracking: # addresses and tokens come from the environment: docs/tracking.md",
+            f"  to: {tracker}",
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -17,6 +17,7 @@ from mlcicd.contract import reserved_names
 from mlcicd.contract.date_formats import BLANKS
 from mlcicd.contract.schema import SchemaObject
 from mlcicd.core import params as parameters
+from mlcicd.core import project
 from mlcicd.core.errors import InputError
 from mlcicd.core.plain_text import cut
 from mlcicd.core.yaml_io import read_yaml
@@ -85,7 +86,8 @@ def init(
     draft = config_drafts.draft_params(by_name[target], values, roles, chosen_task, why)
     with replacing(root) as replacement:
         rows_split, salt, features = _check(table, document, draft, replacement.work)
-        chosen_params = config_drafts.draft_params(by_name[target], values, roles, chosen_task, why, salt)
+        tracker = next(iter(project.dependency_groups(root) & set(parameters.TRACKERS)), None)
+        chosen_params = config_drafts.draft_params(by_name[target], values, roles, chosen_task, why, salt, tracker)
         code, notes = generic_code(root)
         _write(
             code | {root / "params.yaml": chosen_params, root / "contract.yaml": document}, table, place, replacement

@@ -6,6 +6,7 @@ Uses the standard library alone, like everything that the CI job `report` runs f
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -77,6 +78,14 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class Links:
+    """Pages of an outside system, by name; a path leads below the address that the reader's side trusts."""
+
+    title: str
+    paths: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Section:
     """Blocks under a title: collapsed in a pull request, expanded in HTML."""
 
@@ -84,7 +93,7 @@ class Section:
     blocks: list[Block]
 
 
-Block = Text | Items | Code | Table | Chart | Section
+Block = Text | Items | Code | Table | Chart | Links | Section
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,17 @@ class Report:
         """All charts, including those in sections."""
         inner = [b for block in self.blocks for b in (block.blocks if isinstance(block, Section) else [block])]
         return [block for block in inner if isinstance(block, Chart)]
+
+
+ADDRESS = re.compile(r"https?://[A-Za-z0-9.:\[\]_/-]{1,200}")
+PATH = re.compile(r"[A-Za-z0-9#/._-]{1,300}")
+
+
+def below(address: str, path: str) -> str:
+    """Return the address of a page, or nothing where either is not of the plain kind."""
+    if not ADDRESS.fullmatch(address) or not PATH.fullmatch(path):
+        return ""
+    return f"{address.rstrip('/')}/{path.lstrip('/')}"
 
 
 NOISE = 1e-15  # smaller differences are rounding errors

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from html import escape
 
 from mlcicd.core.plain_text import visible
-from mlcicd.rendering.blocks import Block, Chart, Code, Items, Report, Section, Table, Text, cell_text
+from mlcicd.rendering.blocks import Block, Chart, Code, Items, Links, Report, Section, Table, Text, below, cell_text
 from mlcicd.system.marks import GENERATOR
 
 STYLE = """
@@ -39,10 +39,13 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-a
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 360, 62, 46, 12, 24
 
 
-def render(report: Report, *, policy: str = POLICY, last: str = "") -> str:
-    """Render a report as an HTML page without external resources; ``last`` is trusted HTML to append."""
+def render(report: Report, *, policy: str = POLICY, last: str = "", address: str = "") -> str:
+    """Render a report as an HTML page without external resources.
+
+    ``last`` is trusted HTML to append; ``address`` is where links lead.
+    """
     title = _text(report.title)
-    body = "\n".join(line for block in report.blocks for line in _lines(block))
+    body = "\n".join(line for block in report.blocks for line in _lines(block, address))
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -57,7 +60,7 @@ def _text(text: str, limit: int = 1000) -> str:
     return escape(visible(text[:limit]))
 
 
-def _lines(block: Block) -> Iterator[str]:
+def _lines(block: Block, address: str = "") -> Iterator[str]:
     match block:
         case Text(text, bold):
             before, strong, after = text.partition(bold) if bold else (text, "", "")
@@ -70,11 +73,18 @@ def _lines(block: Block) -> Iterator[str]:
             yield from _table(block)
         case Chart():
             yield from _figure(block)
+        case Links(title, paths):
+            pages = {name: (below(address, path), path) for name, path in paths.items()}
+            named = [
+                f'<a href="{page}">{_text(name)}</a>' if page else _text(f"{name} {path}")
+                for name, (page, path) in pages.items()
+            ]
+            yield f"<p>{_text(title)}: {', '.join(named)}</p>"
         case Section(title, blocks):
             quiet = ' class="quiet"' if len(blocks) == 1 else ""  # hide the caption, since the title says the same
             yield f"<section{quiet}>\n<h2>{_text(title)}</h2>"
             for inner in blocks:
-                yield from _lines(inner)
+                yield from _lines(inner, address)
             yield "</section>"
 
 

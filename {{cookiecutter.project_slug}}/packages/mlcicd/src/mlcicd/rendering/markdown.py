@@ -14,7 +14,21 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from mlcicd.core.plain_text import cut, visible
-from mlcicd.rendering.blocks import SHOWN, Block, Cell, Chart, Code, Items, Report, Section, Table, Text, cell_text
+from mlcicd.rendering.blocks import (
+    SHOWN,
+    Block,
+    Cell,
+    Chart,
+    Code,
+    Items,
+    Links,
+    Report,
+    Section,
+    Table,
+    Text,
+    below,
+    cell_text,
+)
 
 LIMIT = 60_000  # bytes; GitHub and CML refuse 65,536, and CML adds a line of its own
 TITLE, SUMMARY, TEXT, ITEM, CELL, LINE, NAME = 300, 200, 2000, 600, 80, 400, 60  # characters
@@ -57,12 +71,15 @@ def escape_html(text: str, limit: int = SUMMARY) -> str:
     return TOKENS.sub(_in_html, cut(text, limit))
 
 
-def render(report: Report, limit: int = LIMIT) -> str:
-    """Render a report in at most ``limit`` bytes; if blocks at the end do not fit, a note replaces them."""
+def render(report: Report, limit: int = LIMIT, address: str = "") -> str:
+    """Render a report in at most ``limit`` bytes; if blocks at the end do not fit, a note replaces them.
+
+    ``address`` is where links lead; without it they are shown as text.
+    """
     parts = [f"## {escape(report.title, TITLE)}\n"]
     remaining = limit - 10 - len((parts[0] + CUT).encode())
     for index, block in enumerate(report.blocks):
-        rendered = "\n" + "\n".join(_lines(block, captions=index > 0)) + "\n"
+        rendered = "\n" + "\n".join(_lines(block, address, captions=index > 0)) + "\n"
         remaining -= len(rendered.encode())
         if remaining < 0:
             return "".join([*parts, f"\n{CUT}\n"])
@@ -98,7 +115,7 @@ def _escape_common(text: str, kind: str | None) -> str:
     return text + JOINER if kind == "break" and text != "#" else ""
 
 
-def _lines(block: Block, captions: bool = True) -> Iterator[str]:
+def _lines(block: Block, address: str = "", captions: bool = True) -> Iterator[str]:
     match block:
         case Text(text, bold):
             yield _text(text, bold)
@@ -116,12 +133,19 @@ def _lines(block: Block, captions: bool = True) -> Iterator[str]:
                 yield from ("", f"… and {block.hidden:,} more.")
         case Chart():
             yield from _chart(block)
+        case Links(title, paths):
+            yield f"{escape(title)}: {', '.join(_link(name, path, address) for name, path in paths.items())}"
         case Section(title, blocks):
             yield f"<details><summary>{escape_html(title)}</summary>"
             for inner in blocks:
                 yield ""
-                yield from _lines(inner, captions=len(blocks) > 1)
+                yield from _lines(inner, address, captions=len(blocks) > 1)
             yield from ("", "</details>")
+
+
+def _link(name: str, path: str, address: str) -> str:
+    page = below(address, path)
+    return f"[{escape(name, NAME)}]({page})" if page else f"{escape(name, NAME)} {escape(path)}"
 
 
 def _text(text: str, bold: str) -> str:

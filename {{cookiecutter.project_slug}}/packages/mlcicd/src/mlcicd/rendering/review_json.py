@@ -12,7 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from mlcicd.core.plain_text import flat, visible
-from mlcicd.rendering.blocks import SHOWN, Block, Cell, Chart, Code, Items, Report, Section, Table, Text, number
+from mlcicd.rendering.blocks import (
+    PATH,
+    SHOWN,
+    Block,
+    Cell,
+    Chart,
+    Code,
+    Items,
+    Links,
+    Report,
+    Section,
+    Table,
+    Text,
+    number,
+)
 from mlcicd.rendering.markdown import CELL, ITEM, LINE, LINES, NAME, SUMMARY, TEXT, TITLE, render
 
 SCHEMA, VERSION = "ml-review", 1
@@ -28,13 +42,13 @@ class SchemaError(ValueError):
     """The document does not follow the schema. The message says where, without quoting the document."""
 
 
-def write_review(report: Report, folder: Path) -> str:
+def write_review(report: Report, folder: Path, address: str = "") -> str:
     """Write ``review.json`` and ``report.md`` to a folder, and return the text of the latter.
 
     The text is rendered from the document, as the CI job `report` does, so that it equals the comment.
     """
     document = dump(report)
-    text = render(load(document))
+    text = render(load(document), address=address)
     (folder / "review.json").write_text(document, encoding="utf-8")
     (folder / "report.md").write_text(text, encoding="utf-8")
     return text
@@ -108,6 +122,9 @@ def _block(block: Block) -> dict[str, Any]:
             }
         case Chart():
             return _chart(block)
+        case Links(title, paths):
+            links = [{"name": _cut(name, NAME), "path": path} for name, path in list(paths.items())[:SERIES]]
+            return {"kind": "links", "title": _cut(title, CELL), "links": links}
         case Section(title, blocks):
             return {
                 "kind": "section",
@@ -201,11 +218,22 @@ def _read(value: object, where: str, depth: int) -> Block:
             return _read_table(_object(value, {"kind", "caption", "align", "head", "rows", "more"}, where), where)
         case "chart":
             return _read_chart(_object(value, CHART, where), where)
+        case "links":
+            content = _object(value, {"kind", "title", "links"}, where)
+            links = [_object(link, {"name", "path"}, where) for link in _list(content["links"], SERIES, where)]
+            paths = {_string(link["name"], NAME, where): _path(link["path"], where) for link in links}
+            return Links(_string(content["title"], CELL, where), paths)
         case "section":
             content = _object(value, {"kind", "title", "blocks"}, where)
             return Section(_string(content["title"], SUMMARY, where), _blocks(content["blocks"], where, depth + 1))
         case _:
             raise SchemaError(f"{where} is of an unknown kind")
+
+
+def _path(value: object, where: str) -> str:
+    if not isinstance(value, str) or not PATH.fullmatch(value):
+        raise SchemaError(f"{where} has a link that is not a plain path")
+    return value
 
 
 def _read_table(content: dict[str, Any], where: str) -> Table:

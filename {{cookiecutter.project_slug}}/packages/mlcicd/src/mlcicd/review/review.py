@@ -9,22 +9,27 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mlcicd.core.errors import InputError
 from mlcicd.core.json_files import write_json
 from mlcicd.core.project import unexpected
 from mlcicd.rendering import html, png, review_json
-from mlcicd.rendering.blocks import Report
+from mlcicd.rendering.blocks import Links, Report
 from mlcicd.review import baseline as baselines
 from mlcicd.review.baseline import Base, run_step
 from mlcicd.system import processes
 from mlcicd.system.processes import started
 from mlcicd.training.run import Run, say
 
+Send = Callable[[Path], Links | None]  # a review's folder to the pages of a tracker
 
-def review(root: Path, base: str, out: Path, cached: Path | None = None) -> int:
+
+def review(
+    root: Path, base: str, out: Path, cached: Path | None = None, send: Send | None = None, address: str = ""
+) -> int:
     """Review the working tree against a commit and write the report and ``comparison.json`` to ``out``.
 
     Parameters
@@ -33,6 +38,7 @@ def review(root: Path, base: str, out: Path, cached: Path | None = None) -> int:
     base : any name git knows for the commit to compare with
     out : an empty folder for the report, the comparison and both runs
     cached : the base commit's run, if a cache had it; trained in a worktree where it is missing
+    send : sends the review to a tracker, whose pages are below ``address``
 
     Returns
     -------
@@ -58,11 +64,19 @@ def review(root: Path, base: str, out: Path, cached: Path | None = None) -> int:
     candidate = Run(out / "candidate")
     found = baselines.find(root, base, out / "baseline", cached)
     if found.run is None:
-        return 0 if _alone(candidate, found, out) else 1
-    return 0 if write(found.run, candidate, out, root, found.notes) else 1
+        return 0 if _alone(candidate, found, out, send, address) else 1
+    return 0 if write(found.run, candidate, out, root, found.notes, send, address) else 1
 
 
-def write(baseline: Run, candidate: Run, out: Path, root: Path, notes: Sequence[str] = ()) -> bool:
+def write(
+    baseline: Run,
+    candidate: Run,
+    out: Path,
+    root: Path,
+    notes: Sequence[str] = (),
+    send: Send | None = None,
+    address: str = "",
+) -> bool:
     """Compare two runs, write ``comparison.json`` and the report, and say whether every gate passes.
 
     What cannot be compared, for whatever reason, ends in a report that says so.
@@ -90,22 +104,29 @@ def write(baseline: Run, candidate: Run, out: Path, root: Path, notes: Sequence[
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "comparison.json", found)
     try:
-        publish(review_report.review(found, baseline, candidate), out)
+        report = review_report.review(found, baseline, candidate)
+        publish(_with_links(report, out, send), out, address)
     except Exception as error:
         publish(review_report.failed("the report", _told(error)), out)
         return False
     return bool(found["passed"])
 
 
-def _alone(candidate: Run, found: Base, out: Path) -> bool:
+def _alone(candidate: Run, found: Base, out: Path, send: Send | None, address: str) -> bool:
     """Report a candidate that has nothing to be compared with; say whether it passes."""
     from mlcicd.review import compare, review_report
 
     comparison = compare.undecided(candidate, found.why)
     comparison["passed"] |= found.first
     write_json(out / "comparison.json", comparison)
-    publish(review_report.alone(candidate, found.why, None if found.first else comparison["passed"]), out)
+    report = review_report.alone(candidate, found.why, None if found.first else comparison["passed"])
+    publish(_with_links(report, out, send), out, address)
     return bool(comparison["passed"])
+
+
+def _with_links(report: Report, out: Path, send: Send | None) -> Report:
+    links = send(out) if send else None
+    return replace(report, blocks=[*report.blocks, links]) if links else report
 
 
 def _told(error: Exception) -> str:
@@ -120,8 +141,8 @@ def keep(run: Run, out: Path, work: Path) -> Run:
     return run
 
 
-def publish(content: Report, out: Path) -> None:
+def publish(content: Report, out: Path, address: str = "") -> None:
     """Write a report for the pull request, ``review.json``, and for people: ``report.md``, a page, pictures."""
-    review_json.write_review(content, out)
-    (out / "report.html").write_text(html.render(content), encoding="utf-8")
+    review_json.write_review(content, out, address)
+    (out / "report.html").write_text(html.render(content, address=address), encoding="utf-8")
     png.draw(out / "plots", content.charts)
