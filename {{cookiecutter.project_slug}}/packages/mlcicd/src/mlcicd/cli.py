@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from mlcicd import cli_data, entry
+from mlcicd import cli_data, cli_deploy, entry
 from mlcicd.ci import commands as ci
 from mlcicd.rendering.blocks import Items, Text
 from mlcicd.rendering.console import append_summary, show, summarise
@@ -23,6 +23,7 @@ app = typer.Typer(
     help="From raw data to a reviewed and released model.",
 )
 app.add_typer(cli_data.app, name="data")
+app.command()(cli_deploy.deploy)
 app.add_typer(ci.app, name="ci")
 RunOption = Annotated[Path, typer.Option("--run", help="Folder of a finished run.")]
 ROOT = Path()

@@ -1,0 +1,27 @@
+"""The command ``ml deploy``: roll a release out, show what runs, go back."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlcicd.rendering.blocks import Items
+from mlcicd.rendering.console import show, summarise
+
+ROOT = Path()
+
+
+def deploy(
+    what: Annotated[str, typer.Argument(help="status, rollback, or a release to roll out.", metavar="WHAT")] = "status",
+    to: Annotated[str, typer.Option(help="The environment: a folder in deploy/kubernetes/overlays.")] = "staging",
+) -> None:
+    """Roll out a release after a smoke test without traffic; show what runs; go back."""
+    from mlcicd.deployment.rollout import deploy as run
+
+    passed, lines = run(what, to, ROOT)
+    show(*lines)
+    summarise(f"Deployment {'✅' if passed else '❌'}", Items(lines))
+    sys.exit(0 if passed else 1)

@@ -1,0 +1,65 @@
+"""The order of a roll-out, the same for each target: try without traffic, promote, and go back if it fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlcicd.deployment import release as releases
+from mlcicd.deployment.release import Release
+from mlcicd.deployment.targets import RollOutError, Target, opened
+from mlcicd.packaging.smoke import check_server
+
+STATUS, ROLLBACK = "status", "rollback"
+
+
+def deploy(what: str, environment: str, root: Path) -> tuple[bool, list[str]]:
+    """Do what ``ml deploy`` is asked for.
+
+    Parameters
+    ----------
+    what : ``status``, ``rollback``, or a release: its tag, or a folder with its files
+    environment : where, for example ``staging``
+
+    Returns
+    -------
+    Whether it succeeded, and lines for people.
+    """
+    target = opened(root, environment)
+    if what == STATUS:
+        return True, [_now(target, environment)]
+    if what == ROLLBACK:
+        return _back(target, environment)
+    with releases.opened(what, root) as release:
+        return roll_out(target, release, environment)
+
+
+def roll_out(target: Target, release: Release, environment: str) -> tuple[bool, list[str]]:
+    """Try a release beside the running version, then promote it; return to the version before if it fails."""
+    try:
+        with target.candidate(release) as url:
+            passed, lines = check_server(url, release.run)
+    except RollOutError as error:
+        passed, lines = False, [str(error)]
+    if not passed:
+        return False, [*lines, f"{release.name} was not rolled out; {_now(target, environment)}"]
+    first = target.running() is None
+    try:
+        target.promote(release)
+    except RollOutError as error:
+        lines.append(str(error))
+        if first:
+            return False, [*lines, f"there is no version to go back to; {_now(target, environment)}"]
+        return False, [*lines, *_back(target, environment)[1]]
+    return True, [*lines, _now(target, environment)]
+
+
+def _back(target: Target, environment: str) -> tuple[bool, list[str]]:
+    try:
+        target.rollback()
+    except RollOutError as error:
+        return False, [str(error), _now(target, environment)]
+    return True, [f"rolled back; {_now(target, environment)}"]
+
+
+def _now(target: Target, environment: str) -> str:
+    return f"{environment}: {target.running() or 'nothing is rolled out'}"
