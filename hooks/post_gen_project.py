@@ -79,6 +79,13 @@ def apply_tracking(tracking: str) -> None:
         params.write_text(text, encoding="utf-8", newline="\n")
 
 
+def quote_dates(file: Path) -> None:
+    """Quote the dates among the example's params: DVC reads them for itself, and refuses a YAML file with dates."""
+    if file.is_file():
+        quoted = re.sub(r"(?m): (\d{4}-\d{2}-\d{2})$", r": '\1' # quoted: DVC reads no dates", file.read_text("utf-8"))
+        file.write_text(quoted, encoding="utf-8", newline="\n")
+
+
 def apply_licence(licence: str) -> None:
     """Keep the text of the chosen licence as LICENSE."""
     (LICENCES / f"{licence}.txt").replace("LICENSE")
@@ -148,13 +155,19 @@ def lock() -> str | None:
     return None
 
 
-def first_commit() -> str | None:
-    """Make the project a git repository on `main` with one commit; the line to print when that was not possible."""
+def first_commit(lfs: bool) -> str | None:
+    """Make the project a git repository on `main` with one commit; the line to print when that was not possible.
+
+    `lfs` says that .gitattributes names Git LFS for the data.
+    """
     if shutil.which("git") is None:
         return "no git repository was made, because git is not on PATH: install git, then run `git init -b main`."
     # `git init -b` needs git 2.28; naming the branch afterwards works with every version.
     if not (succeeds("git", "init", "--quiet") and succeeds("git", "symbolic-ref", "HEAD", "refs/heads/main")):
         return "no git repository was made, because `git init` failed: run `git init -b main` to see why."
+    # For this repository alone: how a person's other repositories work is not ours to set.
+    if lfs and not succeeds("git", "lfs", "install", "--local"):
+        return "nothing was committed, because git-lfs is missing: install it, run `git lfs install`, then commit."
     if not succeeds("git", "add", "--all"):
         return "nothing was committed, because `git add --all` failed: run it to see why."
     # With useConfigOnly git does not invent an address from the host name.
@@ -210,6 +223,8 @@ def main() -> None:
             apply_choice(question, answers[question])
     apply_marks(answers)
     apply_tracking(answers["tracking"])
+    if answers.get("data") == "dvc":
+        quote_dates(Path("params.yaml"))
     apply_licence(answers["license"])
     pin_python(answers["python_version"])
     end_lines_with_lf()
@@ -217,7 +232,7 @@ def main() -> None:
         return
     # A console of Windows may know fewer characters than uv's messages hold.
     sys.stdout.reconfigure(errors="replace")
-    notes = [lock(), first_commit()]
+    notes = [lock(), first_commit(lfs=answers.get("data") == "git-lfs")]
     for note in filter(None, notes):
         print(f"note: {note}")
     print(next_steps(answers))

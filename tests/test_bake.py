@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -119,6 +120,23 @@ def test_a_tracker_brings_what_it_needs_and_nothing_of_the_other(
     if example == "churn":
         params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
         assert params.get("tracking") == ({"to": tracking} if chosen else None)
+
+
+@pytest.mark.skipif(not shutil.which("git-lfs") and "CI" not in os.environ, reason="git-lfs is not installed")
+def test_the_answers_where_data_is_stored(tmp_path: Path):
+    plain = bake(tmp_path / "git")
+    lfs, dvc = (bake(tmp_path / answer, data=answer) for answer in ("git-lfs", "dvc"))
+    for root in (plain, lfs, dvc):
+        check_project(root)
+    assert files(lfs) == files(plain)
+    assert files(dvc) - files(plain) == {".dvc/.gitignore", ".dvc/config", ".dvcignore", "dvc.yaml"}
+    pointer = git(lfs, "cat-file", "blob", "HEAD:data/transactions.csv.gz")
+    assert pointer.startswith("version https://git-lfs.github.com/spec/v1\noid sha256:")
+    assert "version https://git-lfs" not in git(lfs, "cat-file", "blob", "HEAD:data/README.md")
+    assert "as_of: 1997-12-31\n" in (plain / "params.yaml").read_text(encoding="utf-8")
+    groups = [tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8")) for root in (plain, lfs, dvc)]
+    assert [group["tool"]["uv"]["default-groups"] for group in groups] == [["dev"], ["dev"], ["dev", "dvc"]]
+    assert ["dvc" in group["dependency-groups"] for group in groups] == [False, False, True]
 
 
 def test_the_example_replaces_the_generic_files(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from mlcicd.review import baseline
+from mlcicd.sources import raw_files
 from test_review import FILES, based, commit, git
 
 ROWS = "id,y\n" + "".join(f"{i},{i % 2}\n" for i in range(50))
@@ -59,6 +61,20 @@ def test_a_base_is_trained_on_the_files_that_git_lfs_stores(clone, tmp_path, tra
     assert trained_on == {"a.csv": ROWS, "b, c.csv": ROWS * 2}
     assert (clone / "data/a.csv").read_text().startswith("version https://git-lfs"), "the user's own files stay"
     assert not git(clone, "status", "--porcelain")
+
+
+def test_a_pull_fetches_the_files_whose_pointers_name_their_version(clone):
+    names = ["data/a.csv", "data/b, c.csv"]
+    first = raw_files.status(clone, names)[0]
+    version = f"sha256:{hashlib.sha256(ROWS.encode()).hexdigest()}"
+    assert (first.pin.store, first.pin.version) == ("git-lfs", version)
+    assert first.problem.endswith("fetch the data with 'git lfs pull'")
+    assert raw_files.pull(clone, names) == names
+    assert [one.problem for one in raw_files.status(clone, names)] == ["", ""]
+    assert raw_files.pull(clone, names) == []
+    (clone / "data/a.csv").write_text(ROWS[:40], encoding="utf-8")
+    changed = raw_files.status(clone, names)[0]
+    assert changed.pin == first.pin and f"and data/a.csv names {raw_files.short(version)}" in changed.problem
 
 
 def test_pointers_in_the_base_and_none_in_the_head(clone, tmp_path, trained_on):

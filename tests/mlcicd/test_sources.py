@@ -8,18 +8,20 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from mlcicd.contract import document as contracts
 from mlcicd.core.errors import InputError
+from mlcicd.core.yaml_edit import with_values
 from mlcicd.data import load, table_files
 from mlcicd.lifecycle import audit as audits
 from mlcicd.review import baseline
 from mlcicd.sources import dvc as store
 from mlcicd.sources import raw_files
-from mlcicd.sources.pins import NotFetchedError
+from mlcicd.sources.pins import NotFetchedError, Pin
 from mlcicd.training import run
 from test_review import FILES, based, commit, git
 
@@ -118,6 +120,16 @@ def test_the_hashes_of_a_file_and_of_a_folder_are_those_of_dvc(published):
     assert (inside.store, inside.pointer) == ("dvc", "data/parts.dvc")
 
 
+def test_a_file_in_git_has_the_version_of_its_object_unless_it_is_changed(clone):
+    name, blob = "params.yaml", git(clone, "rev-parse", "HEAD:params.yaml")
+    assert raw_files.pin_of(clone, name) == raw_files.pin_of(clone, name, "HEAD") == Pin("git", f"git:{blob}", name)
+    (clone / name).write_text("seed: 8\n", encoding="utf-8")
+    assert raw_files.pin_of(clone, name).version is None
+    assert raw_files.pin_of(clone, name, "HEAD").version == f"git:{blob}"
+    (clone / "data/new.csv").write_text(ROWS, encoding="utf-8")
+    assert raw_files.status(clone, ["data/new.csv"]) == [("data/new.csv", Pin("git", None, "data/new.csv"), "")]
+
+
 def test_a_file_that_is_not_here_is_named_with_the_command_that_fetches_it(clone, monkeypatch):
     monkeypatch.chdir(clone)
     for path, said in {
@@ -168,6 +180,16 @@ def test_what_is_no_pointer_is_the_users_error(clone, text):
     (clone / "data/a.csv.dvc").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"^data/a\.csv\.dvc: "):
         raw_files.status(clone, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(date(1998, 3, 31), "'1998-03-31'"), ("1998-03-31", "'1998-03-31'"), (7, "7")],
+)
+def test_a_quoted_date_of_the_params_stays_quoted_since_dvc_reads_no_other(value, said):
+    text = "prepare:\n  as_of: '1997-12-31' # why\n  since: 1997-12-31\n"
+    edited = with_values(text, "prepare", {"as_of": value, "since": date(1998, 3, 31)})
+    assert edited == f"prepare:\n  as_of: {said} # why\n  since: 1998-03-31\n"
 
 
 # Remotes that do not deliver

@@ -58,7 +58,13 @@ def test_a_release_tests_before_it_writes_and_ends_with_the_release(hub: GitHub,
         "release.json", "run.tar.gz", "sbom.spdx.json", "provenance.json", "provenance.sigstore.json"
     }  # fmt: skip
     asked = (hub.state / "asked").read_text().splitlines()
-    assert [line.split()[1] for line in asked if line.startswith("ml ")] == ["train", "package", "smoke", "card"]
+    assert [line.split()[1] for line in asked if line.startswith("ml ")] == [
+        "data",
+        "train",
+        "package",
+        "smoke",
+        "card",
+    ]
 
 
 def test_the_real_bento_is_served_and_smoke_tested(hub: GitHub) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 RECENT_DAYS = 90
 
 
-def prepare(raw: dict[str, pd.DataFrame], *, as_of: date, horizon_days: int = 90) -> pd.DataFrame:
+def prepare(raw: dict[str, pd.DataFrame], *, as_of: date | str, horizon_days: int = 90) -> pd.DataFrame:
     """Build the customer table.
 
     Parameters
@@ -45,7 +45,7 @@ def prepare(raw: dict[str, pd.DataFrame], *, as_of: date, horizon_days: int = 90
 
 
 def new_data(
-    raw: dict[str, pd.DataFrame], *, as_of: date, horizon_days: int = 90
+    raw: dict[str, pd.DataFrame], *, as_of: date | str, horizon_days: int = 90
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return what has arrived since training: `ml drift` and the `monitor` workflow look at it.
 
