@@ -49,25 +49,32 @@ class ContractBrokenError(Exception):
 
 
 def tune(
-    chosen: params.Params, frame: pd.DataFrame, obj: SchemaObject, method: str, rows: Rows, place: Place, say: Say
+    chosen: params.Params,
+    table: pd.DataFrame,
+    obj: SchemaObject,
+    method: str,
+    rows: Rows,
+    positions: np.ndarray,
+    place: Place,
+    say: Say,
 ) -> search.Found:
-    """Search the model's arguments on these rows alone, if params.yaml asks for a search."""
+    """Search the model's arguments on the rows at these positions alone, if params.yaml asks for a search."""
     if chosen.search is None:
         return search.Found(chosen, 0, {})
     user_model = project.module("model")
     if not hasattr(user_model, "search_space"):
         raise InputError(f"{project.source('model.py')}: params.yaml asks for a search, but there is no search_space()")
     inner = chosen.model_copy(update={"split": chosen.split.model_copy(update={"folds": chosen.search.folds})})
-    jobs = chosen.search.jobs
+    jobs, own_rows = chosen.search.jobs, rows.at(positions)
 
     def evaluate(trials: Sequence[search.Trial]) -> Generator[float, None, None]:
         work = [
             Fit(f"trial {number}", "a fold of the search", build(own, own.seed), fit, judge)
             for number, (own, fit, judge) in enumerate(trials, start=1)
         ]
-        return place.run(fitting.quality, rows, work, lambda one: one.name, jobs)
+        return place.run(fitting.quality, own_rows, work, lambda one: one.name, jobs)
 
-    folds = split.folds_of(frame, obj, method, inner)
+    folds = split.folds_of(table.iloc[positions], obj, method, inner)
     return search.search_hyperparameters(chosen, user_model.search_space(), folds, evaluate, say)
 
 
@@ -122,11 +129,8 @@ def _train(root: Path, work: Path, say: Say) -> dict[str, Any]:
 
     rows = Rows(inputs, y, chosen.task, len(classes))
     with places.opened(chosen.compute, say) as place:
-        found = [
-            tune(chosen, table.iloc[rest[fit]], obj, divided.method, rows.at(rest[fit]), place, say)
-            for fit, _ in divided.folds
-        ]
-        best = tune(chosen, table.iloc[rest], obj, divided.method, rows.at(rest), place, say)
+        found = [tune(chosen, table, obj, divided.method, rows, rest[fit], place, say) for fit, _ in divided.folds]
+        best = tune(chosen, table, obj, divided.method, rows, rest, place, say)
         # Each fold has a seed of its own, else the folds would share a part of the noise that they are there to show.
         planned = [
             Fit(name, name, build(own.params, chosen.seed + number), rest[fit], np.concatenate([rest[judge], holdout]))
