@@ -58,6 +58,6 @@ def opened(root: Path, environment: str) -> Target:
 
         return Kubernetes(root, environment)
     raise InputError(
-        "deploy/: the project has no place to roll out to; 'uvx cruft update --variables-to-update "
-        """'{"deploy": "kubernetes"}'' adds one"""
+        "deploy/: the project has no target to roll out to; add one: "
+        """uvx cruft update --variables-to-update '{"deploy": "kubernetes"}'"""
     )
