@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlcicd import cli
 from mlcicd.ci import github, plan, systems
+from mlcicd.ci.review import review
 from mlcicd.core.errors import InputError
 from test_review import commit, git
 from typer.testing import CliRunner
@@ -353,9 +354,10 @@ def test_the_command_reads_the_tags_from_a_file_or_its_input(shell, tmp_path):
     assert json.loads(shell("release", "plan", "--json").stdout)["previous"] == ""
 
 
-def test_outside_of_a_ci_the_command_says_what_to_run():
+@pytest.mark.parametrize("env", [{}, {"GITLAB_CI": "false"}, {"JENKINS_URL": ""}])
+def test_outside_of_a_ci_the_command_says_what_to_run(env):
     with pytest.raises(InputError, match=r"no CI that is known: none of GITHUB_ACTIONS, .* 'ml review'"):
-        systems.here({})
+        systems.here(env)
 
 
 def test_the_plan_needs_the_standard_library_alone():
@@ -378,3 +380,64 @@ def test_whatever_the_environment_holds_is_one_job_or_one_refusal(kind, data):
     except InputError:
         return
     assert found.number >= 0
+
+
+def reviewed(tmp_path: Path, repository: Path, files: Mapping[str, str | None]) -> tuple[int, str, dict]:
+    """Review a branch with one commit on GitLab; returns status, report and meta."""
+    base = head(repository)
+    commit(repository, files)
+    env, out = OnGitLab(tmp_path).change(base, head(repository), head(repository)), tmp_path / "review"
+    code, report = review(env, repository, out, None)
+    assert (out / "report.md").read_text(encoding="utf-8") == report
+    assert (out / "review.json").is_file()
+    meta = json.loads((out / "meta.json").read_text(encoding="utf-8"))
+    assert (meta["number"], meta["head"]) == (7, head(repository))
+    return code, report, meta
+
+
+def test_a_review_of_documentation_alone_says_so(tmp_path, repository):
+    code, report, meta = reviewed(tmp_path, repository, {"README.md": "1"})
+    assert (code, report) == (0, f"## Model review: skipped\n\n{plan.ONLY_DOCUMENTATION}\n")
+    assert meta["outcome"] == "skipped"
+
+
+def test_a_review_that_fails_has_its_status_and_its_report(tmp_path, repository):
+    code, report, meta = reviewed(tmp_path, repository, {"src/shop/model.py": "new"})
+    assert (code, meta["outcome"]) == (1, "reviewed")
+    assert report.startswith("## Model review: failed ❌ in ml validate")
+
+
+def test_a_review_that_dies_leaves_its_last_lines(tmp_path, repository, monkeypatch):
+    early = tmp_path / "early"
+    early.mkdir()
+    (early / "sitecustomize.py").write_text("import os\nprint('\\x1b[31mno memory', flush=True)\nos._exit(9)\n")
+    monkeypatch.setenv("PYTHONPATH", str(early))
+    code, report, _ = reviewed(tmp_path, repository, {"src/shop/model.py": "new"})
+    assert code == 9
+    assert report.startswith("## Model review: failed ❌\n\nIt failed before there was a review.")
+    assert "no memory" in report
+
+
+def test_a_review_without_a_plan_leaves_the_reason(tmp_path, repository):
+    git(repository, "update-ref", "-d", ORIGIN)
+    env = OnJenkins(tmp_path).change("", head(repository), head(repository))
+    code, report = review(env, repository, tmp_path / "review", None)
+    assert code == 2
+    assert "git finds no commit where this change left origin/main" in report
+    assert json.loads((tmp_path / "review/meta.json").read_text())["head"] == ""
+
+
+def test_a_review_replaces_an_older_one_and_no_files_of_others(tmp_path, repository):
+    reviewed(tmp_path, repository, {"README.md": "1"})
+    reviewed(tmp_path, repository, {"README.md": "2"})
+    (tmp_path / "review/mine.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"mine.txt"):
+        review(OnGitLab(tmp_path).main(head(repository)), repository, tmp_path / "review", None)
+
+
+def test_the_command_reviews_and_exits_with_its_status(shell, repository):
+    commit(repository, {"data/x\ntrain=false\n::error::y": None, "README.md": "1"})
+    done = shell("review", "--out", "out")
+    assert done.exit_code == 0
+    assert plan.ONLY_DOCUMENTATION in done.stdout
+    assert (repository / "out/meta.json").is_file()

@@ -29,6 +29,21 @@ def plan(as_json: Json = False) -> None:
     _print(plans.review(os.environ, Path()), as_json)
 
 
+@app.command()
+def review(
+    out: Annotated[Path, typer.Option(help="Folder for the report and both runs.")] = Path("review"),
+    baseline: Annotated[Path | None, typer.Option(help="The base commit's run, if a cache had it.")] = None,
+) -> None:
+    """Review a change: plan, train or restore the base, compare; leaves a report whatever fails."""
+    from mlcicd.ci.review import review as run
+    from mlcicd.rendering.console import append_summary
+
+    code, text = run(os.environ, Path(), out, baseline)
+    append_summary(text)
+    typer.echo(text)
+    raise typer.Exit(code)
+
+
 @release.command("plan")
 def release_plan(
     released: Annotated[

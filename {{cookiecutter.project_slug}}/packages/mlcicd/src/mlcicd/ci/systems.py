@@ -21,7 +21,7 @@ def here(env: Mapping[str, str]) -> ModuleType:
         It is the environment of none.
     """
     for kind in KINDS:
-        if env.get(kind.VARIABLE):
+        if env.get(kind.VARIABLE, "false") not in ("", "false"):
             return kind
     names = ", ".join(kind.VARIABLE for kind in KINDS)
     raise InputError(f"this is no CI that is known: none of {names} is set; on your own machine, run 'ml review'")
