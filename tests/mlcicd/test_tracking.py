@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import mlflow_server
 import numpy as np
 import pandas as pd
 import pytest
@@ -42,7 +42,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from test_report import logistic, made
 
-WAIT = 300  # seconds for a server that is installed first
 SECRET = "s3cret-t0ken"
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 MLFLOW = Tracking(to="mlflow", experiment="shop")
@@ -51,40 +50,8 @@ MLFLOW = Tracking(to="mlflow", experiment="shop")
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real MLflow server, in an environment of its own."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = ["uvx", "--quiet", "--from", "mlflow>=3.4", "mlflow", "server", "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--workers", "1", "--backend-store-uri", "sqlite:///runs.db"]
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": ""}
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, "--artifacts-destination", "artifacts"],
-            cwd=folder,
-            env=os.environ | quiet,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            address = f"http://127.0.0.1:{port}"
-            end = time.monotonic() + WAIT
-            while not _healthy(address):
-                assert process.poll() is None and time.monotonic() < end, (folder / "log").read_text()[-2000:]
-                time.sleep(0.5)
-            yield address
-        finally:
-            os.killpg(process.pid, 15)
-            process.wait(30)
-
-
-def _healthy(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
+    with mlflow_server.started(tmp_path_factory.mktemp("mlflow")) as address:
+        yield address
 
 
 class Faulty(ThreadingHTTPServer):
