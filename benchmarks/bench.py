@@ -2,8 +2,8 @@
 
     make bench [ARGS="train service"]
 
-Parts, all by default: bake, help, train, validate, service, image, review, verdict. Each runs ours and the peer in
-turn on this machine, so read the ratios. ✅ and ❌ say whether an aim is met; the exit status is 1 when a part could
+Parts, all by default: bake, help, train, track, validate, service, image, review, verdict. Each runs ours and the peer
+in turn on this machine, so read the ratios. ✅ and ❌ say whether an aim is met; the exit status is 1 when a part could
 not be measured.
 """
 

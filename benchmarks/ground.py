@@ -76,9 +76,18 @@ class Ground:
         self.note(project, "scikit-learn", "pandas", "skrub")
         return project
 
-    def _bake(self, example: str) -> Path:
-        run(*BAKE, "--output-dir", str(self.folder / example), f"example={example}")
-        return next((self.folder / example).iterdir())
+    @cached_property
+    def tracked(self) -> Path:
+        """The example's project, which sends its runs to MLflow."""
+        project = self._bake("churn", "tracking=mlflow")
+        run("uv", "sync", "--quiet", where=project)
+        self.note(project, "mlflow-skinny")
+        return project
+
+    def _bake(self, example: str, *answers: str) -> Path:
+        folder = self.folder / "-".join([example, *answers])
+        run(*BAKE, "--output-dir", str(folder), f"example={example}", *answers)
+        return next(folder.iterdir())
 
     def peer(self, package: str, *others: str) -> Path:
         """The `bin` folder of an environment that holds this package alone, and what it needs."""

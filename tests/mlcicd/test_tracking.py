@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ from mlcicd.core.params import Tracking
 from mlcicd.integrations import mlflow_tracker, sender
 from mlcicd.integrations.mlflow_tracker import Mlflow
 from mlcicd.integrations.outbox import opened
-from mlcicd.integrations.records import KEY, Record, key_of, of_run
-from mlcicd.integrations.trackers import Release
+from mlcicd.integrations.records import KEY, Record, key_of, of_review, of_run
+from mlcicd.integrations.trackers import Release, release
 from mlcicd.rendering import html, markdown, review_json
 from mlcicd.rendering.blocks import Links, Report
 from mlcicd.training import model_io
@@ -262,8 +262,31 @@ def test_a_review_is_the_parent_of_its_runs_and_main_keeps_its_own(here, tmp_pat
     assert (review.data.tags["verdict"], review.data.tags["passed"]) == ("better", "true")
     assert review.data.metrics["roc_auc_difference"] == 0.1
     assert branch.data.tags["mlflow.parentRunId"] == review.info.run_id
+    assert (branch.data.tags["verdict"], branch.data.tags["review"]) == ("better", review.info.run_id)
     assert (review.data.tags["candidate"], review.data.tags["baseline"]) == (branch.info.run_id, main.id)
     assert "mlflow.parentRunId" not in api.get_run(main.id).data.tags
+
+
+@pytest.mark.slow
+def test_a_release_is_a_child_of_the_last_review_of_its_pull_request(here, tmp_path, request):
+    tracker, reviews = Mlflow(request.node.name), []
+    for number, verdict in enumerate(("worse", "better")):
+        folder = tmp_path / verdict
+        trained(folder / "candidate", number)
+        (folder / "comparison.json").write_text(json.dumps({"verdict": verdict, "passed": True, "metrics": {}}))
+        record = of_review(folder)
+        at = record.at + timedelta(seconds=number)
+        reviews.append(tracker.send(replace(record, tags=record.tags | {"pull_request": "#12"}, at=at)).id)
+    run = trained(tmp_path / "model", 3)
+    (run / "release.json").write_text(json.dumps({"review": "better ✅", "pull_request": 12}))
+    told = release(run, "model-1", "host/image@sha256:1", True)
+    assert told == Release("model-1", "host/image@sha256:1", "better ✅", True, "#12")
+    tracker.register(of_run(run, Path()), told)
+    found = client(here).get_run(tracker.find(key_of(run)).id)
+    assert found.data.tags["mlflow.parentRunId"] == reviews[1]
+    other = trained(tmp_path / "other", 4)
+    tracker.register(of_run(other, Path()), Release("model-2", "", "", True, "#13"))
+    assert "mlflow.parentRunId" not in client(here).get_run(tracker.find(key_of(other)).id).data.tags
 
 
 # The registry

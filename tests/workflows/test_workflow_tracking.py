@@ -92,4 +92,5 @@ def test_a_pull_request_and_its_release_are_one_story(server: str, tracked: Proj
     assert review["candidate"] == branch["id"] and review["baseline"] == main["id"]
     assert review["pull_request"] == branch["pull_request"] == f"#{pull.number}"
     assert branch["branch"] == "deeper"
+    assert branch["verdict"] == review["verdict"]
     assert found["run"] not in (main["id"], branch["id"], review["id"])

@@ -116,6 +116,8 @@ class Mlflow:
         from mlflow.exceptions import MlflowException
 
         sent, name = self.send(record), self._model
+        if release.pull_request and (review := self._review(release.pull_request)):
+            self.tag(sent.id, {"mlflow.parentRunId": review, "pull_request": release.pull_request})
         try:
             self._client.create_registered_model(name)
         except MlflowException as error:
@@ -180,6 +182,12 @@ class Mlflow:
         now = str(self._client.get_model_version_by_alias(self._model, CHAMPION).version)
         if now != version:
             raise InputError(f"somebody else made version {now} of {self._model} the {CHAMPION} meanwhile; see there")
+
+    def _review(self, number: str) -> str | None:
+        """Return the id of the last review of a pull request."""
+        asked = f"tags.`pull_request` = '{_quoted(number)}' AND tags.`passed` LIKE '%'"
+        found = self._client.search_runs([self._experiment], asked, order_by=["attributes.start_time DESC"])
+        return str(found[0].info.run_id) if found else None
 
     def _search(self, key: str) -> Any:
         """Return the run of a key; of two that were begun at the same moment, the finished or else the older one."""

@@ -57,7 +57,8 @@ def do(tracker: Tracker, job: dict[str, Any]) -> dict[str, Any]:
 
 def review(tracker: Tracker, folder: Path) -> dict[str, str]:
     """Send a review, the candidate as its child, and the baseline, which has a story of its own on main."""
-    parent = tracker.send(records.of_review(folder))
+    sent = records.of_review(folder)
+    parent = tracker.send(sent)
     candidate = tracker.send(records.of_run(folder / "candidate", Path()), parent.id)
     pages, tags = {}, {"candidate": candidate.id}
     if (folder / "baseline" / MANIFEST).is_file():
@@ -67,6 +68,7 @@ def review(tracker: Tracker, folder: Path) -> dict[str, str]:
         tags["baseline"] = baseline.id
         pages["main"] = baseline.path
     tracker.tag(parent.id, tags)
+    tracker.tag(candidate.id, {"verdict": sent.tags["verdict"], "review": parent.id})
     pages |= {"this branch": candidate.path, "this review": parent.path}
     return {name: path for name, path in pages.items() if path}
 

@@ -28,18 +28,23 @@ class Sent(NamedTuple):
 
 
 class Release(NamedTuple):
-    """What a registry is told of a release; ``champion``: whether it is the one to use from now on."""
+    """What a registry is told of a release.
+
+    ``champion``: whether it is the one to use from now on; ``pull_request``: which one brought it, as ``#12``.
+    """
 
     tag: str
     image: str
     verdict: str
     champion: bool
+    pull_request: str = ""
 
 
 def release(run: Path, tag: str, image: str, champion: bool) -> Release:
     """Return what a registry is told of a run's release; the verdict is in its ``release.json``."""
     record = read_json(run / RELEASE) if (run / RELEASE).is_file() else {}
-    return Release(tag, image, str(record.get("review") or ""), champion)
+    number = record.get("pull_request")
+    return Release(tag, image, str(record.get("review") or ""), champion, f"#{number}" if number else "")
 
 
 class Tracker(Protocol):
