@@ -304,7 +304,7 @@ def test_what_goes_wrong_at_github_is_no_silence(github: dict[str, Any], monkeyp
     github["files"] = [{"name": "no filename"}]
     outputs, _ = post(github, handed_over())
     assert outputs["problem"] == "reading it ended in an error (KeyError)"
-    monkeypatch.setattr(read_review.markdown, "render", lambda _: 1 / 0)
+    monkeypatch.setattr(read_review.markdown, "render", lambda *_, **__: 1 / 0)
     github["files"] = []
     assert post(github, handed_over())[0]["problem"] == "reading it ended in an error (ZeroDivisionError)"
 

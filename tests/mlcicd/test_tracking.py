@@ -461,6 +461,14 @@ def test_ml_track_without_a_tracker_says_how_to_name_one(tmp_path):
         opened(tmp_path, always=True).__enter__()
 
 
+def test_of_a_broken_params_yaml_the_command_itself_tells(tmp_path):
+    (tmp_path / "params.yaml").write_text("seed: 7\n")
+    with opened(tmp_path) as tracker:
+        assert not tracker.on
+    with pytest.raises(InputError, match=r"params.yaml: task"), opened(tmp_path, always=True):
+        pass
+
+
 def test_without_a_tracker_no_client_is_imported(tmp_path):
     (tmp_path / "params.yaml").write_text("seed: 7\ntask: binary\n")
     code = (

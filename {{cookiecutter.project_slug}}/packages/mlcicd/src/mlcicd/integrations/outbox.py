@@ -132,7 +132,7 @@ def opened(root: Path, settings: Tracking | None = None, always: bool = False) -
     InputError
         The tracker is required, and the environment does not say how to reach it.
     """
-    settings = settings or params.load(root / "params.yaml").tracking
+    settings = settings or _settings(root, always)
     if always and settings is None:
         raise InputError("params.yaml: names no tracker; add 'tracking: {to: mlflow}' or 'tracking: {to: wandb}'")
     if always and settings:
@@ -161,6 +161,16 @@ def opened(root: Path, settings: Tracking | None = None, always: bool = False) -
         os.environ.pop(VARIABLE)
         if told:
             os.environ[VARIABLE] = told
+
+
+def _settings(root: Path, always: bool) -> Tracking | None:
+    """What params.yaml says; of a broken file, the command itself tells what is wrong with it."""
+    try:
+        return params.load(root / "params.yaml").tracking
+    except InputError:
+        if always:
+            raise
+        return None
 
 
 def _hindered(kind: Kind, settings: Tracking, told: str) -> str:

@@ -74,15 +74,16 @@ def audit(target: str, root: Path, statement: Path | None = None) -> tuple[dict[
             answers |= {"provenance": summary} if summary else {}
         elif released:
             answers["provenance"] = f"not here; '--provenance' names the release's {attestation.STATEMENT}"
-        tracking = params.load(run / PARAMS).tracking if released and (run / PARAMS).is_file() else None
-        if tracking:
+        broken = any(link.problem for link in links)  # a file that was changed may be unreadable
+        asks = released and not broken and (run / PARAMS).is_file()
+        if asks and (tracking := params.load(run / PARAMS).tracking):
             with outbox.opened(root, tracking) as tracker:
                 found = tracker.check(run)
             if found is None:
                 answers["registry"] = "not asked"
             else:
                 links.append(Link("registry", found))
-        if not any(link.problem for link in links):  # a file that was changed may be unreadable
+        if not broken:
             answers |= _cost(run)
         return answers, links
 
