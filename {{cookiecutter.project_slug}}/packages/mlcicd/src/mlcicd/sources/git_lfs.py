@@ -75,6 +75,8 @@ def _pointers(tree: Path) -> list[str]:
 
 def is_pointer(path: Path) -> bool:
     """Return whether a file holds a pointer in place of its bytes."""
+    if not path.is_file():  # a pipe would be waited for
+        return False
     try:
         with path.open("rb") as file:
             return file.read(len(POINTER)) == POINTER
