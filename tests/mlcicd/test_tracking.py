@@ -24,6 +24,8 @@ import mlflow_server
 import numpy as np
 import pandas as pd
 import pytest
+import wandb
+import wandb_api
 from hypothesis import given
 from hypothesis import strategies as st
 from mlcicd.core.errors import InputError
@@ -33,6 +35,7 @@ from mlcicd.integrations.mlflow_tracker import Mlflow
 from mlcicd.integrations.outbox import opened
 from mlcicd.integrations.records import KEY, Record, key_of, of_review, of_run
 from mlcicd.integrations.trackers import Release, release
+from mlcicd.integrations.wandb_tracker import Wandb
 from mlcicd.rendering import html, markdown, review_json
 from mlcicd.rendering.blocks import Links, Report
 from mlcicd.training import model_io
@@ -43,6 +46,7 @@ from sklearn.preprocessing import StandardScaler
 from test_report import logistic, made
 
 SECRET = "s3cret-t0ken"
+KEY_OF_WANDB = f"local-{'0' * 40}"
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 MLFLOW = Tracking(to="mlflow", experiment="shop")
 
@@ -376,6 +380,41 @@ def test_names_and_values_that_mlflow_refuses_are_sent_in_a_form_that_it_takes(h
     assert found.data.tags["reason"].startswith("rrr")
 
 
+@pytest.mark.slow
+def test_a_large_file_is_sent(here, tmp_path, request):
+    large = tmp_path / "large.parquet"
+    with large.open("wb") as file:
+        file.truncate(100_000_000)
+    record = Record("2" * 64, "large", datetime.now(UTC), files={"run/large.parquet": large})
+    sent = Mlflow(request.node.name).send(record)
+    [found] = client(here).list_artifacts(sent.id, "run")
+    assert (found.path, found.file_size) == ("run/large.parquet", 100_000_000)
+
+
+IN_A_FILE = """
+import os
+from pathlib import Path
+from mlcicd.core.params import Tracking
+from mlcicd.integrations.outbox import opened
+
+with opened(Path(), Tracking(to="mlflow", experiment="shop")) as tracker:
+    sent = tracker.log(Path("runs/model"), None)
+from mlflow import MlflowClient
+found = MlflowClient().get_run(sent.id)
+print(found.info.status, found.data.metrics["roc_auc"], len(MlflowClient().list_artifacts(sent.id, "model")) > 3)
+"""
+
+
+@pytest.mark.slow
+def test_without_a_server_runs_are_kept_in_a_file(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    # The whole of MLflow, as the page says: its light client has no database.
+    command = ["uv", "run", "--quiet", "--project", str(Path(__file__).parent), "--with", "mlflow>=3.4", "python"]
+    done = subprocess.run([*command, "-c", IN_A_FILE], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split()[-3:] == ["FINISHED", "0.8", "True"], done.stdout + done.stderr
+    assert run.is_dir() and (tmp_path / "mlflow.db").is_file()
+
+
 @given(st.text(max_size=600))
 def test_every_name_becomes_one_that_mlflow_takes(name: str):
     from mlflow.utils.validation import _validate_metric_name, _validate_param_name
@@ -504,6 +543,91 @@ def test_an_offline_run_is_kept_as_wandb_keeps_it(run, tmp_path, monkeypatch):
     assert {found["summary"][name] for name in ("roc_auc", "roc_auc_low", "roc_auc_high")} == {0.7, 0.8, 0.9}
     assert found["summary"]["fold/roc_auc"] == 0.9
     assert not [path for path in tmp_path.iterdir() if path.name == "wandb"], "nothing beside runs/"
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[wandb_api.Api]:
+    """An imitation of Weights & Biases, by the variables that users set."""
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    with wandb_api.started(KEY_OF_WANDB) as api:
+        monkeypatch.setenv("WANDB_BASE_URL", api.address)
+        monkeypatch.setenv("WANDB_API_KEY", KEY_OF_WANDB)
+        monkeypatch.chdir(tmp_path)
+        yield api
+        wandb.teardown()
+
+
+def whole(api: wandb_api.Api, run: Path) -> None:
+    """All of a run is there, once."""
+    [(name, found)] = api.runs.items()
+    assert name == key_of(run)[:32]
+    assert sorted(found.history) == [1, 2, 3]
+    assert "plots/roc" in found.history[3]
+    assert found.history[1]["fold/roc_auc"] == 0.7
+    assert "fold/roc_auc" not in found.history[2]
+    assert [path for path in found.files if path.startswith("media/images/plots/roc")]
+    summary = json.loads(found.files["wandb-summary.json"])
+    assert (summary["roc_auc"], summary["roc_auc_low"], summary["roc_auc_high"]) == (0.8, 0.7, 0.9)
+    config = json.loads(found.values["config"])
+    assert config["model.depth"]["value"] == 3
+    assert config["inputs"]["value"] == {"data/a.csv": "0" * 64}
+    [artifact] = api.artifacts.values()
+    assert (artifact.kind, artifact.state) == ("run", "COMMITTED")
+    assert artifact.files["run/manifest.json"] == (run / "manifest.json").read_bytes()
+    assert artifact.files["run/model.skops"] == (run / "model.skops").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_run_is_sent_to_weights_and_biases_once(weights, run):
+    tracker = Wandb("shop")
+    sent = tracker.send(of_run(run, Path()))
+    assert sent == (key_of(run)[:32], f"acme/shop/runs/{key_of(run)[:32]}")
+    whole(weights, run)
+    assert tracker.send(of_run(run, Path())) == sent == tracker.find(key_of(run))
+    whole(weights, run)
+    assert tracker.find("0" * 64) is None
+
+
+@pytest.mark.slow
+def test_an_offline_run_is_synced(weights, run, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    with opened(tmp_path, Tracking(to="wandb", experiment="shop")) as tracker:
+        assert tracker.log(run, None)
+    assert not weights.runs
+    monkeypatch.delenv("WANDB_MODE")
+    (kept,) = (tmp_path / "runs" / "wandb").glob("offline-run-*")
+    # A client of an earlier test in this process left its own process behind, and variables that lead to it.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    own |= {"WANDB_BASE_URL": weights.address, "WANDB_API_KEY": KEY_OF_WANDB}
+    command = [sys.executable, "-m", "wandb", "sync", str(kept)]
+    done = subprocess.run(command, env=own, capture_output=True, text=True)
+    assert done.returncode == 0 and weights.runs, done.stdout + done.stderr
+    whole(weights, run)
+
+
+@pytest.mark.slow
+def test_a_release_is_a_version_with_aliases_at_weights_and_biases(weights, tmp_path):
+    tracker = Wandb("shop")
+    first, second = (trained(tmp_path / part, seed) for part, seed in (("a", 1), ("b", 2)))
+    one, two = (of_run(path, Path()) for path in (first, second))
+    aliases = lambda: {v.index: v.aliases - {"latest"} for v in weights.versions("shop-model")}  # noqa: E731
+    released = Release("model-1", "host/image@sha256:1", "better ✅", True)
+    assert tracker.register(one, released) == "shop-model version v0"
+    assert tracker.register(two, Release("model-2", "", "", True)) == "shop-model version v1"
+    assert aliases() == {0: {"model-1", "previous"}, 1: {"model-2", "champion"}}
+    assert tracker.register(one, released) == "shop-model version v0"
+    assert aliases() == {0: {"model-1", "champion"}, 1: {"model-2", "previous"}}
+    told = json.loads(weights.versions("shop-model")[0].metadata)
+    assert (told["release"], told["image"], told["verdict"]) == ("model-1", "host/image@sha256:1", "better ✅")
+
+    files = json.loads((first / "manifest.json").read_text())["files"]
+    assert tracker.check(one.key, files, tmp_path / "found") == ""
+    shutil.rmtree(tmp_path / "found")
+    version = weights.versions("shop-model")[0]
+    version.files["run/model.skops"] = b"another model"
+    assert tracker.check(one.key, files, tmp_path / "found").startswith("shop-model version v0: model.skops is")
+    assert "no version of shop-model was registered" in tracker.check("0" * 64, files, tmp_path / "found")
 
 
 # Links in a report

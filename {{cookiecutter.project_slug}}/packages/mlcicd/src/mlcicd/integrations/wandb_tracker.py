@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -25,6 +26,8 @@ SETTINGS = {
     "WANDB_DIR": "runs",
 }
 NAME = re.compile(r"[^A-Za-z0-9_.-]")
+WHOLE = "sent"  # in a run's summary, once all of it is there
+ABSENT = re.compile(r"(?i)not find|not found|does not exist|no such")
 ID = 32  # characters of a key; wandb takes 64
 
 
@@ -42,22 +45,19 @@ class Wandb:
         """Return the run of this key, if the server has it; offline, nobody knows."""
         if self._offline:
             return None
-        try:
-            return self._sent(self._wandb.Api().run(f"{self._project}/{key[:ID]}"))
-        except (self._wandb.errors.CommError, ValueError):
-            return None
+        found = self._asked(lambda api: api.run(f"{self._project}/{key[:ID]}"))
+        return self._sent(found) if found else None
 
     def send(self, record: Record, parent: str | None = None) -> Sent:
         """Send a run; what is there already is replaced by the same."""
         with self._started(record.key, record, parent) as run:
-            # A step that is there already is dropped by wandb itself.
-            for number in range(max(map(len, record.folds.values()), default=0)):
-                measured = {f"fold/{name}": values[number] for name, values in record.folds.items()}
-                run.log({name: value for name, value in measured.items() if value is not None}, step=number + 1)
+            # What another sending has logged up to its last step, wandb drops by itself.
+            for step, row in enumerate(_by_fold(record), start=1):
+                run.log(row, step=step)
             pictures = {name: path for name, path in record.files.items() if name.endswith(".png")}
-            if pictures:
+            if pictures and not run.summary.get(WHOLE):
                 run.log({name.removesuffix(".png"): self._wandb.Image(str(p)) for name, p in pictures.items()})
-            run.summary.update(record.metrics)
+            run.summary.update(record.metrics | {WHOLE: True})
             run.log_artifact(self._artifact(f"run-{record.key[:12]}", "run", record.files))
             return self._sent(run)
 
@@ -87,14 +87,11 @@ class Wandb:
 
     def check(self, key: str, files: dict[str, str], target: Path) -> str:
         """Return what is wrong with the version of this key: it is gone, or its files are others."""
-        try:
-            known = self._wandb.Api().artifacts("model", f"{self._project}/{self._model}")
-            found = next((artifact for artifact in known if artifact.metadata.get("key") == key), None)
-        except (self._wandb.errors.CommError, ValueError):
-            found = None
+        known = self._asked(lambda api: list(api.artifacts("model", f"{self._project}/{self._model}")))
+        found = next((artifact for artifact in known or [] if artifact.metadata.get("key") == key), None)
         if found is None:
             return f"no version of {self._model} was registered of this run, or it was deleted"
-        folder = Path(found.download(str(target)))
+        folder = Path(found.download(str(target), skip_cache=True))
         for name, digest in files.items():
             actual = sha256(folder / "run" / name)
             if actual != digest:
@@ -111,10 +108,16 @@ class Wandb:
         return f"{self._project}-model"
 
     def _champion(self) -> Any:
+        return self._asked(lambda api: api.artifact(f"{self._project}/{self._model}:{CHAMPION}"))
+
+    def _asked(self, question: Callable[[Any], Any]) -> Any:
+        """Ask the server; None where it does not know what is asked for, which its client tells by words alone."""
         try:
-            return self._wandb.Api().artifact(f"{self._project}/{self._model}:{CHAMPION}")
-        except (self._wandb.errors.CommError, ValueError):
-            return None
+            return question(self._wandb.Api())
+        except (self._wandb.errors.CommError, ValueError) as error:
+            if ABSENT.search(str(error)):
+                return None
+            raise
 
     def _started(self, key: str, record: Record | None = None, parent: str | None = None) -> Any:
         """Begin a run, or continue it."""
@@ -131,6 +134,13 @@ class Wandb:
 
     def _sent(self, run: Any) -> Sent:
         return Sent(str(run.id), "" if self._offline else urlparse(str(run.url)).path.lstrip("/"))
+
+
+def _by_fold(record: Record) -> list[dict[str, float]]:
+    """Return the metrics of each fold that it can tell."""
+    folds = range(max(map(len, record.folds.values()), default=0))
+    measured = ({f"fold/{name}": values[fold] for name, values in record.folds.items()} for fold in folds)
+    return [{name: value for name, value in row.items() if value is not None} for row in measured]
 
 
 def _config(record: Record, parent: str | None) -> dict[str, Any]:
