@@ -25,6 +25,7 @@ from typing import Any
 from urllib.parse import quote
 
 import yaml
+from answers import without_answers
 
 ACTIONS = Path(__file__).resolve().parent / "actions"
 BOT = "github-actions[bot]"
@@ -67,12 +68,6 @@ class Pull:
 
 EXECUTED: list[Outcome] = []
 Progress = Callable[[str, str, str, float], None]
-
-
-def without_answers(text: str) -> str:
-    """A workflow without the lines and paragraphs that belong to an answer."""
-    marked = [part for part in text.split("\n\n") if not re.match(r" *# with \w+: ", part)]
-    return re.sub(r"\n.*# with \w+: .*", "", "\n\n".join(marked)).rstrip("\n") + "\n"
 
 
 def workflow(project: Path, name: str) -> dict[str, Any]:

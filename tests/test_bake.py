@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from acting import without_answers
+from answers import without_answers
 from conftest import PYTHONS, TEMPLATE, bake, bake_with_command, clean_environ, copy_of_template
 from cookiecutter.exceptions import FailedHookException
 
