@@ -270,12 +270,14 @@ def test_an_interrupted_search_says_what_is_lost(started: Project, tmp_path: Pat
     # The signal comes from inside, after the first fit: no race with the start of Python.
     script = (
         "import os, signal, sys\n"
-        "from mlcicd import cli; from mlcicd.training import search\n"
-        "score = search._score\n"
+        "from mlcicd import cli; from mlcicd.training import fitting\n"
+        "quality = fitting.quality\n"
         "def interrupting(*given):\n"
-        "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "    return score(*given)\n"
-        "search._score = interrupting\n"
+        "    if not asked:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    asked.append(given)\n"
+        "    return quality(*given)\n"
+        "asked, fitting.quality = [], interrupting\n"
         "sys.argv = ['ml', 'train']\n"
         "cli.main()\n"
     )

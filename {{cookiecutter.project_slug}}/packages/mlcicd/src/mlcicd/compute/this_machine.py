@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
@@ -42,7 +43,7 @@ class ThisMachine:
 
         if jobs is not None and jobs != 1:
             threads = joblib.Parallel(n_jobs=jobs, prefer="threads", return_as="generator")
-            yield from threads(joblib.delayed(function)(shared, item) for item in items)
+            yield from _closed_quietly(threads(joblib.delayed(function)(shared, item) for item in items))
             return
         for position, item in enumerate(items):
             self.say(name(item))
@@ -68,7 +69,8 @@ class ThisMachine:
             parallel = joblib.Parallel(n_jobs=workers, return_as="generator", pre_dispatch=workers)
             try:
                 packed = (shipping.pack(item) for item in items)
-                for result in parallel(joblib.delayed(_work)(function, folder / "shared", item) for item in packed):
+                results = parallel(joblib.delayed(_work)(function, folder / "shared", item) for item in packed)
+                for result in _closed_quietly(results):
                     self.say(f"{name(items[done])}: done")
                     done += 1
                     yield shipping.unpack(result)
@@ -77,6 +79,17 @@ class ThisMachine:
         for item in items[done:]:
             self.say(name(item))
             yield function(shared, item)
+
+
+def _closed_quietly(results: Generator[Any, None, None]) -> Iterator[Any]:
+    """Yield results; where the rest is not wanted any more, joblib would warn that work is dropped, which is meant."""
+    try:
+        for result in results:  # noqa: UP028 - "yield from" would close them by itself
+            yield result
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            results.close()
 
 
 def _can_be_sent(item: Any) -> bool:
