@@ -355,6 +355,17 @@ def test_a_champion_that_somebody_moves_meanwhile_is_said(tmp_path, request, mon
         tracker.register(of_run(tmp_path / "1", Path()), Release("m-1", "", "", True))
 
 
+@pytest.mark.slow
+def test_what_became_of_the_data_is_a_tag_of_the_run(here, run, tmp_path, capfd):
+    with opened(tmp_path, Tracking(to="mlflow", experiment="drift")) as tracker:
+        sent = tracker.log(run, None)
+        tracker.drift(run, {"verdict": "stable", "moved": []})
+        tracker.drift(run, {"verdict": "drift", "moved": ["a", "b"]})
+    assert capfd.readouterr().err == ""
+    tags = client(here).get_run(sent.id).data.tags
+    assert (tags["drift"], tags["drift_moved"]) == ("drift", "a, b")
+
+
 # What a tracker cannot take
 
 
@@ -603,6 +614,23 @@ def test_an_offline_run_is_synced(weights, run, tmp_path, monkeypatch):
     command = [sys.executable, "-m", "wandb", "sync", str(kept)]
     done = subprocess.run(command, env=own, capture_output=True, text=True)
     assert done.returncode == 0 and weights.runs, done.stdout + done.stderr
+    whole(weights, run)
+
+
+@pytest.mark.slow
+def test_weights_and_biases_that_is_gone_costs_one_warning_and_the_run_is_sent_later(weights, run, tmp_path, capfd):
+    shop, address = Tracking(to="wandb", experiment="shop"), weights.address
+    os.environ["WANDB_BASE_URL"] = "http://127.0.0.1:9"  # the fixture sets it back
+    with opened(tmp_path, shop) as tracker:
+        assert tracker.log(run, 30) is None
+    lines = [line for line in capfd.readouterr().err.splitlines() if line]
+    assert len(lines) == 1
+    assert lines[0].startswith("warning: Weights & Biases: ")
+    assert lines[0].endswith(f"{run} was not sent; 'ml track {run}' sends it")
+    assert KEY_OF_WANDB not in lines[0]
+    os.environ["WANDB_BASE_URL"] = address
+    with opened(tmp_path, shop, always=True) as tracker:
+        assert tracker.log(run, None)
     whole(weights, run)
 
 
