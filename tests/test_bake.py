@@ -110,7 +110,11 @@ def test_a_tracker_brings_what_it_needs_and_nothing_of_the_other(
     own = [":!packages", ":!docs/params.md", ":!.github/scripts"]
     assert git(root, "grep", "-liE", other, "--", *own) == ""
     for workflow in (root / ".github" / "workflows").iterdir():
-        yaml.load(workflow.read_text(encoding="utf-8"), UniqueKeys)
+        parsed = yaml.load(workflow.read_text(encoding="utf-8"), UniqueKeys)
+        for job in parsed["jobs"].values():
+            steps = {step["name"]: step for step in job["steps"]}
+            if "Install the tracker's client" in steps:  # only where uv is there
+                assert steps["Install the tracker's client"].get("if") == steps["Install uv"].get("if"), workflow
     document = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     groups, default = document["dependency-groups"], document["tool"]["uv"]["default-groups"]
     chosen = [] if tracking == "none" else [tracking]
