@@ -7,6 +7,7 @@ the time.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tomllib
 import zipfile
@@ -18,14 +19,11 @@ import pyarrow.parquet as pq
 import yaml
 
 from mlcicd.contract import document as contracts
-from mlcicd.contract.schema import SchemaObject
 from mlcicd.core import project
-from mlcicd.core.errors import RequestError
 from mlcicd.core.json_files import read_json
 from mlcicd.training import model_trust
 from mlcicd.training.run import CONTRACT, HOLDOUT, MANIFEST, MODEL, Manifest
-from mlcicd.validation.example_record import example_record
-from mlcicd.validation.request_validation import RequestValidator
+from mlcicd.validation.example_record import accepted_record
 
 EXAMPLE = "input_example.json"
 
@@ -60,7 +58,8 @@ def write(run: Path, folder: Path, run_id: str) -> None:
         skops_trusted_types=_named(folder / MODEL),
         code="code",
     )
-    if example := _example(table):
+    if record := accepted_record(table):
+        example = {"columns": list(record), "data": [list(record.values())]}
         (folder / EXAMPLE).write_text(json.dumps(example), encoding="utf-8")
         model.saved_input_example_info = {
             "artifact_path": EXAMPLE,
@@ -104,19 +103,5 @@ def _requirements(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def _name(requirement: str) -> str:
-    name = requirement.strip()
-    for place, character in enumerate(name):
-        if not (character.isalnum() or character in "-_."):
-            name = name[:place]
-            break
-    return name.replace("_", "-").lower()
-
-
-def _example(table: SchemaObject) -> dict[str, Any] | None:
-    """A record that the contract allows, as MLflow stores tables; None where the contract is too loose for one."""
-    record = example_record(table)
-    try:
-        RequestValidator(table).read(json.dumps([record]).encode())
-    except RequestError:
-        return None
-    return {"columns": list(record), "data": [list(record.values())]}
+    found = re.match(r"[\w.-]+", requirement.strip())
+    return found[0].replace("_", "-").lower() if found else ""

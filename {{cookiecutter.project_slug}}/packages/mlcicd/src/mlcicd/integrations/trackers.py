@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from netrc import NetrcParseError, netrc
@@ -11,13 +10,12 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from mlcicd.core.json_files import read_json
-from mlcicd.core.plain_text import visible
+from mlcicd.core.plain_text import visible, without_credentials
 from mlcicd.integrations.records import Record
 from mlcicd.training.run import RELEASE
 
 CHAMPION, PREVIOUS = "champion", "previous"  # aliases in a registry
 SECRETS = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_USERNAME", "WANDB_API_KEY")
-CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 class Sent(NamedTuple):
@@ -119,11 +117,11 @@ def _no_key() -> str:
 
 
 def _mlflow_pages() -> str:
-    return CREDENTIALS.sub("", os.environ.get("MLFLOW_TRACKING_URI", "").strip())
+    return without_credentials(os.environ.get("MLFLOW_TRACKING_URI", "").strip())
 
 
 def _wandb_pages() -> str:
-    own = CREDENTIALS.sub("", os.environ.get("WANDB_BASE_URL", "").strip())
+    own = without_credentials(os.environ.get("WANDB_BASE_URL", "").strip())
     return own if own and "api.wandb.ai" not in own else "https://wandb.ai"
 
 
@@ -145,4 +143,4 @@ def hidden(text: str) -> str:
     """Return a message without the passwords that an address or the environment holds."""
     for value in filter(None, map(os.environ.get, SECRETS)):
         text = text.replace(value, "***")
-    return visible(CREDENTIALS.sub("***@", " ".join(text.split())))[:400]
+    return visible(without_credentials(" ".join(text.split())))[:400]

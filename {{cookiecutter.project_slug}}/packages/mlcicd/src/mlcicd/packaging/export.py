@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-from mlcicd.contract.schema import SchemaObject
-from mlcicd.core.errors import RequestError
 from mlcicd.core.json_files import write_json
 from mlcicd.core.yaml_io import read_yaml
 from mlcicd.lifecycle.model_card import card
 from mlcicd.rendering import markdown
 from mlcicd.serving import monitoring_bins, serving_schema
 from mlcicd.training.run import CONTRACT, MODEL, PACKED, Run, sha256
-from mlcicd.validation.example_record import example_record
-from mlcicd.validation.request_validation import RequestValidator
+from mlcicd.validation.example_record import accepted_record
 
 COVERAGE = 0.9  # of prediction intervals
 
@@ -25,16 +21,6 @@ def version_of(run: Run) -> str:
     """Return a model's version, made of its commit and its bytes: the same commit and lock give the same version."""
     dirty = "-dirty" if run.manifest["uncommitted_changes"] else ""
     return f"{(run.manifest['commit'] or '0000000')[:7]}-{str(sha256(run.path / MODEL))[:8]}{dirty}"
-
-
-def _example(obj: SchemaObject) -> dict[str, Any] | None:
-    """Return a record that the service accepts, or None if the contract is too loose to generate one."""
-    record = example_record(obj)
-    try:
-        RequestValidator(obj).read(json.dumps([record]).encode())
-    except RequestError:
-        return None
-    return record
 
 
 def export_run(run: Run, target: Path) -> Path:
@@ -54,7 +40,7 @@ def export_run(run: Run, target: Path) -> Path:
         "shares": {p.name: monitoring_bins.bin_shares(run.holdout[p.name], bins[p.name], p) for p in columns},
         "outputs": edges,
         "predicted": run.task.reference(predicted, edges, run.metrics["classes"]),
-        "example": _example(contract.table),
+        "example": accepted_record(contract.table),
         "purpose": contract.description.purpose or "",
         "model": {
             "name": contract.name or contract.id,

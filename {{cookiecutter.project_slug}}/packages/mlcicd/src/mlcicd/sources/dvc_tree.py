@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tomllib
 from configparser import Error as ConfigError
 from configparser import RawConfigParser
 from pathlib import Path
 
+from mlcicd.core import project
 from mlcicd.core.errors import InputError
 from mlcicd.system.git import git
 
@@ -30,19 +30,11 @@ def command(root: Path) -> list[str]:
     if found := shutil.which(beside) or shutil.which("dvc"):
         return [found]
     uv = shutil.which("uv")
-    if uv and GROUP in _groups(root):
+    if uv and GROUP in project.dependency_groups(root):
         # In an environment of its own: DVC brings a hundred packages, of which the model needs none.
         own = ("--isolated", "--locked", "--only-group", GROUP)
         return [uv, "run", "--quiet", "--project", str(root.resolve()), *own, "dvc"]
     raise InputError("DVC is not installed, and the data is stored in it; run 'uv tool install dvc'")
-
-
-def _groups(root: Path) -> set[str]:
-    try:
-        document = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return set()
-    return set(document.get("dependency-groups", {}))
 
 
 def share(tree: Path, root: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from math import ceil, floor
 from typing import Any
 
 from mlcicd.contract.schema import TEMPORAL, Property, SchemaObject
-from mlcicd.validation.request_validation import comparisons
+from mlcicd.core.errors import RequestError
+from mlcicd.validation.request_validation import RequestValidator, comparisons
 from mlcicd.validation.rules import COMPARE, naive_utc
 
 DAY = timedelta(days=1)
@@ -27,6 +29,16 @@ def example_record(obj: SchemaObject) -> dict[str, Any]:
         for _, left, sign, right in rules:
             _satisfy(values, kinds, left, sign, right)
     return {p.name: _to_json(values[p.name], p) for p in obj.features}
+
+
+def accepted_record(obj: SchemaObject) -> dict[str, Any] | None:
+    """Return an example record that a request may hold, or None if the contract is too loose to generate one."""
+    record = example_record(obj)
+    try:
+        RequestValidator(obj).read(json.dumps([record]).encode())
+    except RequestError:
+        return None
+    return record
 
 
 def _value(prop: Property) -> Any:
