@@ -8,14 +8,12 @@ from pathlib import Path
 
 from machinery import load
 
-LINES = 25
-
 
 def last_lines(log: Path) -> list[str]:
     """The last lines of a log that say something, without the colours of a terminal."""
     text = log.read_bytes().decode(errors="replace") if log.is_file() else ""
-    plain = load("core.plain_text").without_colours(text.replace("\r", "\n"))
-    return [line for line in plain.split("\n") if line.strip()][-LINES:]
+    lines: list[str] = load("core.plain_text").last_lines(text)
+    return lines
 
 
 def main() -> None:

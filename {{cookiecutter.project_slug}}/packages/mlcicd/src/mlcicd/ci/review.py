@@ -9,14 +9,13 @@ from pathlib import Path
 from mlcicd.ci import plan as plans
 from mlcicd.core.errors import InputError
 from mlcicd.core.json_files import write_json
-from mlcicd.core.plain_text import without_colours
+from mlcicd.core.plain_text import last_lines
 from mlcicd.rendering.blocks import Code, Report, Text
 from mlcicd.rendering.review_json import write_review
 from mlcicd.system import processes
 from mlcicd.system.outputs import atomic_directory
 
 FAILED = "Model review: failed ❌"
-LINES = 25
 
 
 def review(env: Mapping[str, str], root: Path, out: Path, baseline: Path | None) -> tuple[int, str]:
@@ -58,9 +57,8 @@ def _run(root: Path, plan: plans.Plan, work: Path, baseline: Path | None) -> int
             path.replace(work / path.name)
         inner.rmdir()
     else:
-        lines = [line for line in without_colours(log).splitlines() if line.strip()][-LINES:]
         said = Text("It failed before there was a review. Its last lines:")
-        write_review(Report(FAILED, [said, Code(lines)]), work)
+        write_review(Report(FAILED, [said, Code(last_lines(log))]), work)
         return code or 1
     if plan.data:
         # Data that breaks its contract has no page; the report says why.

@@ -20,6 +20,7 @@ SHORT = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}
 TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 # A runner obeys `::command::` at the beginning of a line, and `##[command]` anywhere in it.
 COMMANDS = re.compile(r"^([^\S\n]*:)(?=:)|(##)(?=\[)", re.MULTILINE)
+LAST = 25  # lines of a log in a report
 CREDENTIALS = re.compile(r"://[^/@\s]*@")
 # What a terminal obeys, and what turns the direction of reading; lone halves of a pair cannot be printed at all.
 ACTIVE = re.compile(
@@ -58,6 +59,11 @@ def cut(text: str, limit: int) -> str:
 def without_colours(text: str) -> str:
     """Return what a program printed without its instructions to a terminal."""
     return TERMINAL.sub("", text)
+
+
+def last_lines(text: str) -> list[str]:
+    """Return the last lines of a log that say something, without the colours of a terminal."""
+    return [line for line in without_colours(text).splitlines() if line.strip()][-LAST:]
 
 
 def without_credentials(text: str) -> str:

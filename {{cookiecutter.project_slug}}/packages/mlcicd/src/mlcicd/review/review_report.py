@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mlcicd.core.plain_text import without_colours
+from mlcicd.core.plain_text import last_lines
 from mlcicd.evaluation import metrics
 from mlcicd.rendering import curves
 from mlcicd.rendering.blocks import Block, Code, Items, Report, Section, Table, Text, interval, money, number
@@ -86,8 +86,7 @@ def alone(
 
 def failed(step: str, log: str) -> Report:
     """Lay out a review that could not be finished: which step failed, and its last useful lines."""
-    tail = [line for line in without_colours(log).splitlines() if line.strip()][-25:]
-    return Report(f"Model review: failed ❌ in {step}", [Text("The last lines it printed:"), Code(tail)])
+    return Report(f"Model review: failed ❌ in {step}", [Text("The last lines it printed:"), Code(last_lines(log))])
 
 
 def measured(run: Run) -> Table:
