@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ from mlcicd.training.run import sha256
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from stand_in import Handler
 from test_report import logistic, made
 
 SECRET = "s3cret-t0ken"
@@ -74,12 +75,11 @@ class Faulty(ThreadingHTTPServer):
         """Say nothing of connections that were cut."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     server: Faulty
-    protocol_version = "HTTP/1.1"
 
     def _any(self) -> None:
-        body = self._body()
+        body = self.body()
         self.server.left -= 1
         if self.server.left < 0:
             return self._fail()
@@ -89,19 +89,9 @@ class _Handler(BaseHTTPRequestHandler):
         connection.request(self.command, self.path, body, headers)
         answer = connection.getresponse()
         content = answer.read()
-        self._answer(answer.status, content, answer.headers.get("Content-Type", "text/plain"))
+        self.answer(answer.status, content, answer.headers.get("Content-Type", "text/plain"))
         connection.close()
         return None
-
-    def _body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding", "") != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        parts = []
-        while size := int(self.rfile.readline(), 16):
-            parts.append(self.rfile.read(size))
-            self.rfile.readline()
-        self.rfile.readline()
-        return b"".join(parts)
 
     def _fail(self) -> None:
         if self.server.fault == "hangs":
@@ -111,19 +101,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
             return
         status = int(self.server.fault)
-        self._answer(status, json.dumps({"error_code": "X", "message": f"no, {SECRET}"}).encode(), "application/json")
-
-    def _answer(self, status: int, content: bytes, kind: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        self.answer(status, json.dumps({"error_code": "X", "message": f"no, {SECRET}"}).encode(), "application/json")
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _any  # noqa: N815 - the names of http.server
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
 
 
 @pytest.fixture

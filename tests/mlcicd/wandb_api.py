@@ -14,8 +14,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
+
+from stand_in import Handler
 
 ENTITY = "acme"
 RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -321,61 +323,40 @@ def _project(name: str) -> dict[str, Any]:
     return {"id": "p", "internalId": "p", "name": name, "entity": {"id": "e", "name": ENTITY}}
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     server: Api
-    protocol_version = "HTTP/1.1"
 
     def _any(self) -> None:
-        body = self._body()
+        body = self.body()
         token = base64.b64encode(f"api:{self.server.key}".encode()).decode()
         path = self.path.partition("?")[0]
         with self.server.lock:
             try:
                 if self.command == "PUT":  # to an address that only its holder knows
                     self.server.store(path, body)
-                    return self._answer(200, b"{}")
+                    return self.answer(200, b"{}")
                 if path.startswith("/sdk/otel"):
-                    return self._answer(200, b"{}")
+                    return self.answer(200, b"{}")
                 if self.headers.get("Authorization") != f"Basic {token}" and not path.startswith(
                     ("/manifest/", "/content/")
                 ):
-                    return self._answer(401, b'{"error": "user is not logged in"}')
+                    return self.answer(401, b'{"error": "user is not logged in"}')
                 if self.command == "GET":
-                    return self._answer(200, self.server.fetch(self.path))
+                    return self.answer(200, self.server.fetch(self.path))
                 content = json.loads(body)
                 if path.endswith("/file_stream"):
                     self.server.stream(path, content)
-                    return self._answer(200, b'{"exitcode": null, "limits": {}}')
+                    return self.answer(200, b'{"exitcode": null, "limits": {}}')
                 operation = (
                     content.get("operationName") or re.search(r"(?:query|mutation)\s+(\w+)", content["query"])[1]
                 )
                 found = self.server.answer(operation, content.get("variables") or {})
-                return self._answer(200, json.dumps({"data": found}).encode())
+                return self.answer(200, json.dumps({"data": found}).encode())
             except (RefusedError, KeyError, ValueError, StopIteration) as error:
                 said = f"{type(error).__name__}: {error}"
-                return self._answer(400, json.dumps({"errors": [{"message": said}]}).encode())
-
-    def _body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding", "") != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        parts = []
-        while size := int(self.rfile.readline(), 16):
-            parts.append(self.rfile.read(size))
-            self.rfile.readline()
-        self.rfile.readline()
-        return b"".join(parts)
-
-    def _answer(self, status: int, content: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+                return self.answer(400, json.dumps({"errors": [{"message": said}]}).encode())
 
     do_GET = do_POST = do_PUT = _any  # noqa: N815 - the names of http.server
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
 
 
 @contextmanager

@@ -147,8 +147,7 @@ def review(
     from mlcicd.system.outputs import atomic_directory
 
     with outbox.opened(ROOT) as tracker, atomic_directory(out, "review") as work:
-        send = tracker.review if tracker.on else None
-        code = run(ROOT, base, work, baseline, send, tracker.address)
+        code = run(ROOT, base, work, baseline, tracker)
         text = entry.read_report(work)
     entry.finish(out, text, code)
 

@@ -25,7 +25,7 @@ SETTINGS = {
 KEYS, VALUES, TAGS = 250, 6000, 5000  # characters that MLflow takes
 BATCH = 100  # parameters or tags in a request; 1,000 metrics
 FORBIDDEN = re.compile(r"[^\w\-. /:]")
-RESERVED = "mlflow."
+EXISTS = "RESOURCE_ALREADY_EXISTS"
 Item = TypeVar("Item")
 
 
@@ -48,18 +48,16 @@ class Mlflow:
             found = self._client.get_experiment_by_name(self._name)
             if found is None:
                 try:
-                    self._found = self._client.create_experiment(self._name)
-                except MlflowException:  # made by another process meanwhile
-                    found = self._client.get_experiment_by_name(self._name)
-                    if found is None:
+                    self._client.create_experiment(self._name)
+                except MlflowException as error:
+                    if error.error_code != EXISTS:  # made by another process meanwhile
                         raise
-            if found is not None:
-                if found.lifecycle_stage != "active":
-                    raise InputError(
-                        f"the experiment {self._name!r} is deleted; restore it there, or name another in params.yaml"
-                    )
-                self._found = str(found.experiment_id)
-        assert self._found is not None
+                found = self._client.get_experiment_by_name(self._name)
+            if found.lifecycle_stage != "active":
+                raise InputError(
+                    f"the experiment {self._name!r} is deleted; restore it there, or name another in params.yaml"
+                )
+            self._found = str(found.experiment_id)
         return self._found
 
     def find(self, key: str) -> Sent | None:
@@ -121,7 +119,7 @@ class Mlflow:
         try:
             self._client.create_registered_model(name)
         except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            if error.error_code != EXISTS:
                 raise
         told = {"release": release.tag, "image": release.image, "verdict": release.verdict, **_commit(record)}
         told = {key: value[:TAGS] for key, value in told.items() if value} | {KEY: record.key}

@@ -9,27 +9,26 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from mlcicd.core.errors import InputError
 from mlcicd.core.json_files import write_json
 from mlcicd.core.project import unexpected
+from mlcicd.integrations.outbox import Outbox
 from mlcicd.rendering import html, png, review_json
-from mlcicd.rendering.blocks import Links, Report
+from mlcicd.rendering.blocks import Report
 from mlcicd.review import baseline as baselines
 from mlcicd.review.baseline import Base, run_step
 from mlcicd.system import processes
 from mlcicd.system.processes import started
 from mlcicd.training.run import Run, say
 
-Send = Callable[[Path], Links | None]  # a review's folder to the pages of a tracker
+NO_TRACKER = Outbox()
 
 
-def review(
-    root: Path, base: str, out: Path, cached: Path | None = None, send: Send | None = None, address: str = ""
-) -> int:
+def review(root: Path, base: str, out: Path, cached: Path | None = None, tracker: Outbox = NO_TRACKER) -> int:
     """Review the working tree against a commit and write the report and ``comparison.json`` to ``out``.
 
     Parameters
@@ -38,7 +37,7 @@ def review(
     base : any name git knows for the commit to compare with
     out : an empty folder for the report, the comparison and both runs
     cached : the base commit's run, if a cache had it; trained in a worktree where it is missing
-    send : sends the review to a tracker, whose pages are below ``address``
+    tracker : where the review is sent; the report links to its pages
 
     Returns
     -------
@@ -64,8 +63,8 @@ def review(
     candidate = Run(out / "candidate")
     found = baselines.find(root, base, out / "baseline", cached)
     if found.run is None:
-        return 0 if _alone(candidate, found, out, send, address) else 1
-    return 0 if write(found.run, candidate, out, root, found.notes, send, address) else 1
+        return 0 if _alone(candidate, found, out, tracker) else 1
+    return 0 if write(found.run, candidate, out, root, found.notes, tracker) else 1
 
 
 def write(
@@ -74,8 +73,7 @@ def write(
     out: Path,
     root: Path,
     notes: Sequence[str] = (),
-    send: Send | None = None,
-    address: str = "",
+    tracker: Outbox = NO_TRACKER,
 ) -> bool:
     """Compare two runs, write ``comparison.json`` and the report, and say whether every gate passes.
 
@@ -105,14 +103,14 @@ def write(
     write_json(out / "comparison.json", found)
     try:
         report = review_report.review(found, baseline, candidate)
-        publish(_with_links(report, out, send), out, address)
+        publish(_with_links(report, out, tracker), out, tracker.address)
     except Exception as error:
         publish(review_report.failed("the report", _told(error)), out)
         return False
     return bool(found["passed"])
 
 
-def _alone(candidate: Run, found: Base, out: Path, send: Send | None, address: str) -> bool:
+def _alone(candidate: Run, found: Base, out: Path, tracker: Outbox) -> bool:
     """Report a candidate that has nothing to be compared with; say whether it passes."""
     from mlcicd.review import compare, review_report
 
@@ -120,12 +118,12 @@ def _alone(candidate: Run, found: Base, out: Path, send: Send | None, address: s
     comparison["passed"] |= found.first
     write_json(out / "comparison.json", comparison)
     report = review_report.alone(candidate, found.why, None if found.first else comparison["passed"])
-    publish(_with_links(report, out, send), out, address)
+    publish(_with_links(report, out, tracker), out, tracker.address)
     return bool(comparison["passed"])
 
 
-def _with_links(report: Report, out: Path, send: Send | None) -> Report:
-    links = send(out) if send else None
+def _with_links(report: Report, out: Path, tracker: Outbox) -> Report:
+    links = tracker.review(out)
     return replace(report, blocks=[*report.blocks, links]) if links else report
 
 
