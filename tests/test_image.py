@@ -21,6 +21,7 @@ from conftest import Project, clean_environ
 from containers import import_base, settings
 from test_audit import assert_broken, flip
 from test_bentoml import CLIENTS
+from test_service import ROW
 
 TOOLS = ("podman", "buildah", "runc", "debootstrap")
 LIMIT = 480e6
@@ -141,6 +142,66 @@ def test_it_is_not_root(engine: dict[str, str]) -> None:
         ["podman", "exec", "churn", "touch", "/bento/x"], env=clean_environ() | engine, capture_output=True
     )
     assert denied.returncode != 0
+
+
+HOSTED = """
+import csv, http.client, io, json, subprocess, sys, time
+row = json.loads(sys.argv[1])
+def ask(method, path, body=None, kind="application/json"):
+    connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=10)
+    connection.request(method, path, body, {"Content-Type": kind})
+    response = connection.getresponse()
+    return response.status, response.read().decode()
+def ready():
+    try:
+        return ask("GET", "/ping") == (200, "")
+    except OSError:
+        return False
+while not ready():
+    assert time.monotonic() - float(sys.argv[2]) < 90, "not ready"
+    time.sleep(0.02)
+print("ready", time.monotonic() - float(sys.argv[2]))
+body = json.dumps({"records": [row]}).encode()
+table = io.StringIO()
+csv.DictWriter(table, list(row)).writeheader()
+csv.DictWriter(table, list(row)).writerow(row)
+print("same", ask("POST", "/invocations", body) == ask("POST", "/invocations", table.getvalue(), "text/csv"))
+flight = http.client.HTTPConnection("127.0.0.1", 8080, timeout=30)
+flight.putrequest("POST", "/invocations")
+flight.putheader("Content-Type", "application/json")
+flight.putheader("Content-Length", str(len(body)))
+flight.endheaders(body[:20])
+time.sleep(0.5)
+subprocess.run(["podman", "kill", "--signal", "TERM", "hosted"], check=True, stdout=subprocess.DEVNULL)
+stopped = time.monotonic()
+time.sleep(1)
+flight.send(body[20:])
+print("in flight", flight.getresponse().status)
+code = subprocess.run(["podman", "wait", "hosted"], check=True, capture_output=True, text=True).stdout.strip()
+print("ended", code, time.monotonic() - stopped)
+"""
+
+
+def test_sagemaker_can_host_it_as_it_is(served: Project, image: str, engine: dict[str, str]) -> None:
+    """As root, with `serve` in place of CMD, on 8080, in a network of its own; SIGTERM, and SIGKILL after 30 s."""
+    about = json.loads(podman(engine, "image", "inspect", image))[0]["Config"]
+    assert not about.get("Entrypoint"), "the argument would go to it"
+    began = time.monotonic()
+    podman(engine, "run", "--detach", "--network", "none", "--user", "0", "--name", "hosted", image, "serve")
+    try:
+        process = podman(engine, "inspect", "--format", "{{.State.Pid}}", "hosted")
+        python = served.environment / "bin/python"
+        asked = subprocess.run(
+            ["nsenter", f"--net=/proc/{process}/ns/net", python, "-c", HOSTED, json.dumps(ROW), str(began)],
+            env=clean_environ() | engine, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert asked.returncode == 0, asked.stderr + podman(engine, "logs", "hosted")
+        said = dict(line.rsplit(" ", 1) for line in asked.stdout.splitlines())
+        print(f"hosted: {said}")
+        assert (said["same"], said["in flight"]) == ("True", "200")
+        assert float(said["ended 0"]) < 30
+    finally:
+        podman(engine, "rm", "--force", "--time", "5", "hosted")
 
 
 @pytest.mark.usefixtures("image")
