@@ -19,7 +19,9 @@ OVERLAY = Path("_churn")
 # Questions whose answers bring files: those of an answer lie in `_QUESTION/ANSWER/`, as they will in the project.
 CHOICES = ("ci", "data", "tracking", "deploy")
 LICENCES = Path("_licences")
-MARK = re.compile(r"# with (\w+): ([\w, ]+)$")
+MARK = re.compile(r"(?:#|<!--) with (\w+): ([\w, ]+?)(?: -->)?$")
+# What only one CI reads. Other answers keep nothing of it, and bring pages of their own under these names.
+GITHUB = (".github", "docs/plans.md", "docs/ruleset.md", "docs/security.md")
 # Set while git itself runs a hook; they would send our commands to the repository around us.
 GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
 
@@ -45,16 +47,41 @@ def apply_choice(question: str, answer: str) -> None:
     shutil.rmtree(f"_{question}", ignore_errors=True)
 
 
+def drop_github() -> None:
+    """Drop what GitHub alone reads."""
+    for place in map(Path, GITHUB):
+        if place.is_dir():
+            shutil.rmtree(place)
+        else:
+            place.unlink()
+
+
+def name_merge_requests() -> None:
+    """Give pull requests the name that GitLab has for them."""
+    for pattern in ("*.md", "docs/*.md", "pyproject.toml", "params.yaml"):
+        for path in Path().glob(pattern):
+            text = path.read_text(encoding="utf-8").replace("Pull request", "Merge request")
+            path.write_text(text.replace("pull request", "merge request"), encoding="utf-8", newline="\n")
+
+
 def apply_marks(answers: dict[str, str]) -> None:
     """Keep what files mark as an answer's own, and drop what is marked for other answers.
 
-    A comment ``# with QUESTION: ANSWER, ANSWER`` marks its line or, alone on a line, the paragraph below.
+    A comment ``# with QUESTION: ANSWER, ANSWER``, in Markdown ``<!-- with … -->``, marks its line or, alone on a line,
+    the paragraph below.
     """
-    for path in (*Path(".github").rglob("*.yml"), Path(".gitignore")):
+    marked = (*Path(".github").rglob("*.yml"), *Path().glob(".gitlab-ci.yml"), *Path("docs").glob("*.md"))
+    for path in (*marked, Path(".gitignore"), Path("pyproject.toml")):
         text = path.read_text(encoding="utf-8")
-        kept = "\n\n".join(filter(None, (_kept(part, answers) for part in text.split("\n\n"))))
+        kept = keep_marked(text, answers)
         if kept != text:
-            path.write_text(kept.rstrip("\n") + "\n", encoding="utf-8", newline="\n")
+            path.write_text(kept, encoding="utf-8", newline="\n")
+
+
+def keep_marked(text: str, answers: dict[str, str]) -> str:
+    """Return a text without its marks, and without what is marked for other answers."""
+    paragraphs = (_kept(part, answers) for part in text.split("\n\n"))
+    return "\n\n".join(filter(None, paragraphs)).rstrip("\n") + "\n"
 
 
 def _kept(paragraph: str, answers: dict[str, str]) -> str:
@@ -201,14 +228,18 @@ def next_steps(answers: dict[str, str]) -> str:
         train = "uv run ml train              train the example's model; the run is in runs/model"
     else:
         train = "uv run ml init TABLE --target COLUMN     write contract.yaml and params.yaml for your table"
-    publish = f"gh repo create {owner}/{slug} --private --source . --push"
+    publish, request = f"gh repo create {owner}/{slug} --private --source . --push", "pull request"
+    if answers["ci"] == "gitlab":
+        # GitLab makes a private project of what is pushed to an address that is free.
+        publish = f"git push --set-upstream git@gitlab.com:{owner}/{slug}.git main"
+        request = "merge request"
     return "\n".join(
         [
             "",
             f"{slug} is ready. Next:",
             f"  1. cd {slug} && uv sync",
             f"  2. {train}",
-            f"  3. {publish}     then open a pull request and read its review",
+            f"  3. {publish}     then open a {request} and read its review",
         ]
     )
 
@@ -218,10 +249,14 @@ def main() -> None:
     answers = json.loads({{cookiecutter | tojson | tojson}})  # noqa: F821
     remove_caches()
     apply_example(answers["example"])
+    if answers["ci"] != "github":
+        drop_github()
     for question in CHOICES:
         if question in answers:
             apply_choice(question, answers[question])
     apply_marks(answers)
+    if answers["ci"] == "gitlab":
+        name_merge_requests()
     apply_tracking(answers["tracking"])
     if answers.get("data") == "dvc":
         quote_dates(Path("params.yaml"))

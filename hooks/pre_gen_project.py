@@ -136,6 +136,14 @@ def description_problem(description: str) -> str | None:
     return text_problem(description)
 
 
+def group_problem(owner: str) -> str | None:
+    """Why GitLab would have no such user or group."""
+    part = r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?"
+    if len(owner) > 255 or not re.fullmatch(rf"{part}(/{part})*", owner):
+        return f"{shown(owner)} is no user or group of GitLab; use its path, as in gitlab.com/GROUP/SUBGROUP"
+    return None
+
+
 def owner_problem(owner: str) -> str | None:
     """Why GitHub would have no such user or organisation."""
     if len(owner) > 39 or not re.fullmatch(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", owner):
@@ -150,6 +158,16 @@ def python_problem(version: str) -> str | None:
     """Why the project cannot start from this Python."""
     if version not in PYTHONS:
         return f"{shown(version)} is not supported; answer with one of {', '.join(PYTHONS)}"
+    return None
+
+
+def choices_problem(answers: dict[str, str]) -> str | None:
+    """Why two answers do not go together."""
+    if answers.get("ci") == "gitlab" and answers.get("deploy") == "kubernetes":
+        return (
+            "kubernetes does not go with ci=gitlab: `ml deploy` reads releases of GitHub, and checks the provenance "
+            "that its workflow writes; answer deploy=none, or ci=github"
+        )
     return None
 
 
@@ -168,11 +186,13 @@ def problems(answers: dict[str, str]) -> list[str]:
         first bad one of them is named.
     """
     chain = (("project_name", name_problem), ("project_slug", slug_problem), ("package_name", package_problem))
-    rest = (("description", description_problem), ("github_owner", owner_problem), ("python_version", python_problem))
+    owner = group_problem if answers.get("ci") == "gitlab" else owner_problem
+    rest = (("description", description_problem), ("github_owner", owner), ("python_version", python_problem))
     found = [(field, check(answers[field])) for field, check in chain]
     first_of_chain = [(field, problem) for field, problem in found if problem][:1]
     others = [(field, check(answers[field])) for field, check in rest]
-    return [f"{field}: {problem}" for field, problem in first_of_chain + others if problem]
+    together = [("deploy", choices_problem(answers))]
+    return [f"{field}: {problem}" for field, problem in first_of_chain + others + together if problem]
 
 
 def main() -> int:

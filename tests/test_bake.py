@@ -126,6 +126,39 @@ def test_a_tracker_brings_what_it_needs_and_nothing_of_the_other(
         assert params.get("tracking") == ({"to": tracking} if chosen else None)
 
 
+@pytest.mark.parametrize(
+    ("example", "tracking", "data", "python"),
+    [("churn", "none", "git", "3.11"), ("none", "mlflow", "dvc", "3.13"), ("churn", "wandb", "git", "3.14")],
+)
+def test_gitlab_brings_its_pipeline_and_nothing_of_github(
+    tmp_path: Path, example: str, tracking: str, data: str, python: str
+):
+    answers = {"example": example, "tracking": tracking, "data": data, "python_version": python}
+    github, root = bake(tmp_path / "a", **answers), bake(tmp_path / "b", ci="gitlab", github_owner="a/b", **answers)
+    github_only = {name for name in files(github) if name.startswith(".github/")} | {"docs/plans.md", "docs/ruleset.md"}
+    assert files(root) == files(github) - github_only | {".gitlab-ci.yml", "docs/gitlab.md"}
+    assert git(root, "grep", "-nE", r"with [a-z]+: [a-z]|cookiecutter\.|\{%", "--", ":!packages", ":!*.py") == ""
+    own = [":!packages", ":!data", ":!LICENSE"]
+    said = [
+        line
+        for line in git(root, "grep", "-inE", "github|pull request", "--", *own).splitlines()
+        if "cruft.github.io" not in line
+    ]
+    assert said == []
+    links = {
+        target.partition("#")[0]
+        for page in (*root.glob("*.md"), *root.glob("docs/*.md"))
+        for target in re.findall(r"\]\((?!https?:)([^)#][^)]*)\)", page.read_text(encoding="utf-8"))
+        if not ((page.parent / target.partition("#")[0]).exists())
+    }
+    assert links == set()
+    jobs = yaml.load((root / ".gitlab-ci.yml").read_text(encoding="utf-8"), UniqueKeys)
+    [matrix] = jobs["test"]["parallel"]["matrix"]
+    assert [f"Programming Language :: Python :: {v}" for v in matrix["UV_PYTHON"]] == metadata(root)["classifiers"]
+    groups = {group for group in (data, tracking) if group in ("dvc", "mlflow", "wandb")}
+    assert set(re.findall(r"--group (\w+)", str(jobs["review"]["script"]))) == groups
+
+
 @pytest.mark.skipif(not shutil.which("git-lfs") and "CI" not in os.environ, reason="git-lfs is not installed")
 def test_the_answers_where_data_is_stored(tmp_path: Path):
     plain = bake(tmp_path / "git")

@@ -1,4 +1,4 @@
-"""The pipeline of docs/how-to/gitlab.md: linted against GitLab's schema, and executed by gitlab-ci-local.
+"""The pipeline of the answer ci=gitlab: linted against GitLab's schema, and executed by gitlab-ci-local.
 
 Jobs run in the project's folder with this machine's shell, without their images; a stand-in takes CML's place.
 """
@@ -6,7 +6,6 @@ Jobs run in the project's folder with this machine's shell, without their images
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -14,9 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TEMPLATE, Project, clean_environ
+from conftest import PYTHONS, Project, bake, clean_environ
 
-PAGE = TEMPLATE / "docs/how-to/gitlab.md"
 VERSION = "4.70.1"  # the newest for Node 20
 CML = """#!{python}
 import os, sys
@@ -64,9 +62,6 @@ class GitLab:
             place.mkdir()
         (self.fakes / "npx").write_text(CML.format(python=sys.executable), encoding="utf-8")
         (self.fakes / "npx").chmod(0o755)
-        [change] = re.findall(r"```diff\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-        subprocess.run(["git", "apply", "-"], cwd=self.root, input=change, text=True, check=True)
-        self.commit(lambda _: None)
         self.git("remote", "set-url", "origin", "https://gitlab.example.org/acme/churn.git")
         self.base = self.git("rev-parse", "HEAD")
         self.git("update-ref", "refs/remotes/origin/main", self.base)
@@ -121,8 +116,14 @@ class GitLab:
 
 @pytest.fixture(scope="module")
 def prepared(project: Project, program: Path, tmp_path_factory: pytest.TempPathFactory) -> GitLab:
-    """The small project with the page's pipeline on main. Do not change it."""
-    return GitLab(tmp_path_factory.mktemp("gitlab"), project, program)
+    """A project on GitLab. Do not change it."""
+    folder = tmp_path_factory.mktemp("gitlab")
+    root = bake(folder / "bake", ci="gitlab")
+    shutil.copyfile(project.root / "uv.lock", root / "uv.lock")
+    baked = Project(root, project.environment)
+    for command in (["add", "--all"], ["commit", "--quiet", "--message", "lock"]):
+        assert baked.run("git", *command).returncode == 0
+    return GitLab(folder, baked, program)
 
 
 @pytest.fixture
@@ -141,7 +142,7 @@ def test_gitlabs_own_schema_accepts_the_file(gitlab: GitLab):
     assert done.returncode == 0, done.stdout
 
 
-CHECKS = {"lint", "test: [3.11]", "test: [3.12]", "test: [3.13]", "test: [3.14]"}
+CHECKS = {"lint", *(f"test: [{version}]" for version in PYTHONS)}
 
 
 def test_each_kind_of_pipeline_has_its_jobs(gitlab: GitLab):

@@ -122,6 +122,23 @@ def test_a_bad_answer_gives_one_line_that_names_it(field: str, value: str, says:
     assert says in lines[0]
 
 
+@pytest.mark.parametrize("owner", ["acme", "acme/data-science/churn", "a_b", "x" * 40, "a.b"])
+def test_a_group_of_gitlab_has_a_path(owner: str):
+    assert pre.problems({**GOOD, "ci": "gitlab", "github_owner": owner}) == []
+
+
+@pytest.mark.parametrize("owner", ["", "/a", "a/", "a//b", "a b", "-a", "a.", "a/../b", "x" * 256])
+def test_what_is_no_group_of_gitlab_is_refused(owner: str):
+    [line] = pre.problems({**GOOD, "ci": "gitlab", "github_owner": owner})
+    assert line.startswith("github_owner: ")
+    assert "no user or group of GitLab" in line
+
+
+def test_answers_that_do_not_go_together_are_refused_with_the_reason():
+    [line] = pre.problems({**GOOD, "ci": "gitlab", "deploy": "kubernetes"})
+    assert line.startswith("deploy: kubernetes does not go with ci=gitlab: `ml deploy` reads releases of GitHub")
+
+
 def test_names_made_from_one_another_are_refused_once():
     lines = pre.problems({**GOOD, "project_name": "", "project_slug": "_", "package_name": "_"})
     assert [line.split(":")[0] for line in lines] == ["project_name"]
