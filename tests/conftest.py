@@ -17,6 +17,7 @@ TEMPLATE = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 MACHINERY_TESTS = TEMPLATE / "tests" / "mlcicd"  # its tests have an environment of their own: see the Makefile
 collect_ignore = ["mlcicd"]
+pytest_plugins = ("images", "rollouts")  # what several modules share, and the whole session makes once
 BIN = "Scripts" if os.name == "nt" else "bin"
 
 

@@ -60,3 +60,11 @@ def import_base(version: str, env: dict[str, str]) -> str:
     command = ["podman", "import", *variables, str(base_system()), name]
     subprocess.run(command, env=env, check=True, capture_output=True)
     return name
+
+
+def podman(engine: dict[str, str], *arguments: str) -> str:
+    """Run podman; return what it prints."""
+    env = os.environ | engine
+    done = subprocess.run(["podman", *arguments], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"podman {' '.join(arguments)}: {done.stderr[-3000:]}"
+    return done.stdout.strip()

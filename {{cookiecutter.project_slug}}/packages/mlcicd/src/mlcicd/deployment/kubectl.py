@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from mlcicd.core.errors import InputError
 from mlcicd.system import processes
+from mlcicd.system.scratch import scratch
 
 MISSING = "'kubectl' is not installed; see https://kubernetes.io/docs/tasks/tools/"
 FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) ->")
@@ -41,6 +44,12 @@ class Kubectl:
         """Return an object, or with a selector a list of them; None if there is none."""
         text = self("get", kind, *arguments, "--output=json", "--ignore-not-found")
         return json.loads(text) if text.strip() else None
+
+    def send(self, verb: str, manifests: list[Any], *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command that takes manifests, and may fail."""
+        with scratch("deploy") as work:
+            (work / "manifests.yaml").write_text(yaml.safe_dump_all(manifests), encoding="utf-8")
+            return self.run(verb, *arguments, f"--filename={work / 'manifests.yaml'}")
 
     @contextmanager
     def forward(self, target: str, port: int) -> Iterator[str | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ import yaml
 
 from mlcicd.core.errors import InputError
 from mlcicd.core.yaml_io import read_yaml
+from mlcicd.deployment import lease
 from mlcicd.deployment.kubectl import Kubectl, last_line
 from mlcicd.deployment.release import Release
 from mlcicd.deployment.targets import RollOutError, Running
-from mlcicd.system.scratch import scratch
 
 NAME, CANDIDATE = "model", "model-candidate"
 LABEL, CAUSE = "app.kubernetes.io/name", "kubernetes.io/change-cause"
@@ -43,6 +43,21 @@ class Kubernetes:
             raise InputError(f"{self.file}: has no namespace; add the line 'namespace: NAME'")
         self.kubectl = Kubectl(root, self.settings["namespace"])
 
+    def check(self, release: Release) -> None:
+        """Refuse an overlay in which the digest would name no image."""
+        images = self.settings.get("images") or []
+        named = next((image.get("newName") for image in images if image.get("name") == NAME), None)
+        if named != release.repository:
+            raise InputError(
+                f"{self.file}: newName of the image '{NAME}' is {named}; write the release's, {release.repository}"
+            )
+        if len(DIGEST.findall(self.file.read_text(encoding="utf-8"))) != 1:
+            raise InputError(f"{self.file}: needs one line 'digest: sha256:…' for the image '{NAME}'")
+
+    def lock(self, what: str) -> AbstractContextManager[None]:
+        """Hold the namespace's lease."""
+        return lease.held(self.kubectl, what, self._make_namespace)
+
     def running(self) -> Running | None:
         """Return what the Deployment runs."""
         found = self.kubectl.get("deployment", NAME)
@@ -59,7 +74,6 @@ class Kubernetes:
     def candidate(self, release: Release) -> Iterator[str]:
         """Run one pod of a release under a label that no Service selects, and forward a port to it."""
         manifests = self._manifests()
-        self._check_name(release)
         deployment = next(manifest for manifest in manifests if _is_model(manifest))
         if self.kubectl.get("deployment", NAME) is None:  # the pod needs the namespace, the account, the policy
             self._apply([manifest for manifest in manifests if not _is_model(manifest)])
@@ -86,6 +100,10 @@ class Kubernetes:
             self._replace(before)
             raise
 
+    def pin(self, release: Release) -> None:
+        """Write the digest into the overlay, for whoever rolls out what is in git."""
+        self._write(release.digest)
+
     def rollback(self) -> None:
         """Undo the last change of the Deployment, and write what runs then into the overlay."""
         done = self.kubectl.run("rollout", "undo", f"deployment/{NAME}")
@@ -102,16 +120,8 @@ class Kubernetes:
             raise InputError(f"{self.overlay}: has no Deployment named '{NAME}'")
         return built
 
-    def _check_name(self, release: Release) -> None:
-        """Refuse an overlay in which the digest would name no image."""
-        images = self.settings.get("images") or []
-        named = next((image.get("newName") for image in images if image.get("name") == NAME), None)
-        if named != release.repository:
-            raise InputError(
-                f"{self.file}: newName of the image '{NAME}' is {named}; write the release's, {release.repository}"
-            )
-        if len(DIGEST.findall(self.file.read_text(encoding="utf-8"))) != 1:
-            raise InputError(f"{self.file}: needs one line 'digest: sha256:…' for the image '{NAME}'")
+    def _make_namespace(self) -> None:
+        self._apply([manifest for manifest in self._manifests() if manifest["kind"] == "Namespace"])
 
     def _write(self, digest: str) -> None:
         self._replace(DIGEST.sub(rf"\g<1>{digest}", self.file.read_text(encoding="utf-8")))
@@ -122,9 +132,10 @@ class Kubernetes:
         beside.replace(self.file)
 
     def _apply(self, manifests: list[Manifest]) -> None:
-        with scratch("deploy") as work:
-            (work / "manifests.yaml").write_text(yaml.safe_dump_all(manifests), encoding="utf-8")
-            self.kubectl(*APPLY, f"--filename={work / 'manifests.yaml'}")
+        verb, *options = APPLY
+        done = self.kubectl.send(verb, manifests, *options)
+        if done.returncode:
+            raise InputError(f"kubectl apply: {last_line(done.stderr)}")
 
     def _wait(self, name: str) -> None:
         done = self.kubectl.run("rollout", "status", f"deployment/{name}", TIMEOUT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mlcicd.core.errors import InputError
 from mlcicd.deployment import release as releases
 from mlcicd.deployment.release import Release
 from mlcicd.deployment.targets import RollOutError, Target, opened
@@ -12,25 +13,38 @@ from mlcicd.packaging.smoke import check_server
 STATUS, ROLLBACK = "status", "rollback"
 
 
-def deploy(what: str, environment: str, root: Path) -> tuple[bool, list[str]]:
+def deploy(what: str, environment: str, root: Path, *, only_write: bool = False) -> tuple[bool, list[str]]:
     """Do what ``ml deploy`` is asked for.
 
     Parameters
     ----------
     what : ``status``, ``rollback``, or a release: its tag, or a folder with its files
     environment : where, for example ``staging``
+    only_write : name the release in the project's files, and do no more
 
     Returns
     -------
     Whether it succeeded, and lines for people.
     """
     target = opened(root, environment)
+    if only_write:
+        if what in (STATUS, ROLLBACK):
+            raise InputError(f"--only-write: writes a release, not '{what}'; name the release")
+        with releases.opened(what, root) as release:
+            target.check(release)
+            target.pin(release)
+        return True, [f"{environment}: {release.name} is written, and not rolled out: {release.image}"]
     if what == STATUS:
         return True, [_now(target, environment)]
     if what == ROLLBACK:
-        return _back(target, environment)
+        if target.running() is None:
+            raise InputError(f"{environment}: nothing is rolled out, so there is no version to go back to")
+        with target.lock(ROLLBACK):
+            return _back(target, environment)
     with releases.opened(what, root) as release:
-        return roll_out(target, release, environment)
+        target.check(release)
+        with target.lock(release.name):
+            return roll_out(target, release, environment)
 
 
 def roll_out(target: Target, release: Release, environment: str) -> tuple[bool, list[str]]:

@@ -32,6 +32,12 @@ class Running:
 class Target(Protocol):
     """A place where releases run. What it cannot do at all is an InputError."""
 
+    def check(self, release: Release) -> None:
+        """Refuse a release that the project's files cannot name, before anything is touched."""
+
+    def lock(self, what: str) -> AbstractContextManager[None]:
+        """Keep a second roll-out or rollback away; an InputError says who is at work already."""
+
     def running(self) -> Running | None:
         """Return what runs now; None before the first roll-out."""
 
@@ -40,6 +46,9 @@ class Target(Protocol):
 
     def promote(self, release: Release) -> None:
         """Give a release the traffic; raise a RollOutError if it does not become ready."""
+
+    def pin(self, release: Release) -> None:
+        """Name a release in the project's files and leave the target alone, where another tool follows git."""
 
     def rollback(self) -> None:
         """Return to the version before; raise a RollOutError if it does not become ready."""
