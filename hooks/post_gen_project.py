@@ -16,7 +16,8 @@ import tempfile
 from pathlib import Path
 
 OVERLAY = Path("_churn")
-# Questions whose answers bring files: those of an answer lie in `_QUESTION/ANSWER/`, as they will in the project.
+# Questions whose answers bring files: those of an answer lie in `_QUESTION/ANSWER/`, as they will in the project, and
+# those that answers share in `_QUESTION/ANSWER+ANSWER/`.
 CHOICES = ("ci", "data", "tracking", "deploy")
 LICENCES = Path("_licences")
 MARK = re.compile(r"(?:#|<!--) with (\w+): ([\w, ]+?)(?: -->)?$")
@@ -43,7 +44,9 @@ def apply_example(example: str) -> None:
 
 def apply_choice(question: str, answer: str) -> None:
     """Keep the files that an answer brings, and drop those of the other answers."""
-    move_over(Path(f"_{question}", answer))
+    for folder in sorted(Path(f"_{question}").glob("*")):
+        if answer in folder.name.split("+"):
+            move_over(folder)
     shutil.rmtree(f"_{question}", ignore_errors=True)
 
 

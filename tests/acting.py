@@ -232,10 +232,10 @@ class GitHub:
     ) -> Outcome:
         """Run a workflow for the newest commit on main, or again for an older one.
 
-        `branch` gives that commit another branch's name.
+        `branch` gives that commit another branch's name; `inputs` are those of a `workflow_dispatch`.
         """
         commit = commit or self.head()
-        payload = {"ref": f"refs/heads/{branch}", "after": commit}
+        payload = {"ref": f"refs/heads/{branch}", "after": commit, "inputs": options.pop("inputs", {})}
         tree = self._clone(commit)
         if branch != "main":
             git(tree, "checkout", "--quiet", "-b", branch)

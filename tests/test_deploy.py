@@ -60,7 +60,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     folder = tmp_path_factory.mktemp("deploy")
     # A slug that is no name in Kubernetes, and an owner that is no name in a registry.
     root = bake(folder, deploy="kubernetes", project_slug="My.Model_2", github_owner="Some-One")
-    check_project(root)
+    check_project(root, "release")
     for environment in ENVIRONMENTS:
         text = build(root / "deploy/kubernetes/overlays" / environment)
         (folder / f"{environment}.yaml").write_text(text, encoding="utf-8")
@@ -70,8 +70,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 def test_only_who_wants_kubernetes_gets_its_files(tmp_path: Path):
     none, kubernetes = bake(tmp_path / "a", deploy="none"), bake(tmp_path / "b", deploy="kubernetes")
     added = files(kubernetes) - files(none)
-    assert added and all(name.startswith("deploy/kubernetes/") or name == "tests/test_deploy.py" for name in added)
-    assert all((none / name).read_bytes() == (kubernetes / name).read_bytes() for name in files(none))
+    own = {"tests/test_deploy.py", ".github/workflows/deploy.yml", ".github/scripts/deploy_issue.py"}
+    assert own < added and all(name.startswith("deploy/kubernetes/") or name in own for name in added)
+    changed = {name for name in files(none) if (none / name).read_bytes() != (kubernetes / name).read_bytes()}
+    assert changed == {".github/workflows/release.yml"}
+    assert "gh workflow run deploy.yml" in (kubernetes / ".github/workflows/release.yml").read_text(encoding="utf-8")
+    assert "deploy" not in (none / ".github/workflows/release.yml").read_text(encoding="utf-8")
     assert files(none) == files(bake(tmp_path / "c"))
 
 

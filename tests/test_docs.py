@@ -22,7 +22,8 @@ from conftest import TEMPLATE, Project, bake, bake_with_command, clean_environ, 
 DOCS = TEMPLATE / "docs"
 PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
 HOW_TO = sorted((DOCS / "how-to").glob("*.md"))
-ANSWERS = {"kubernetes": {"deploy": "kubernetes"}}  # pages about a project with other answers than the defaults
+# Pages about a project with other answers than the defaults.
+ANSWERS = {page: {"deploy": "kubernetes"} for page in ("deploy", "kubernetes")}
 # What a page says and is not typed with the rest of it, with the reason and where it is done instead.
 NOT_RUN = {
     "make demo": "stands in the clone itself; test_the_demo_prints_the_comment_of_the_readme runs it",

@@ -16,10 +16,14 @@ from conftest import TEMPLATE
 from workflows.coverage_table import PROJECT, names
 
 REPOSITORY = TEMPLATE / ".github"
-JOBS = [(name, job) for name in names() for job in workflow(PROJECT, name)["jobs"]]
+DEPLOY = PROJECT / "_deploy/kubernetes"  # an answer's own workflow
+FILES = [*((PROJECT, name) for name in names()), (DEPLOY, "deploy")]
+JOBS = [(folder, name, job) for folder, name in FILES for job in workflow(folder, name)["jobs"]]
 
 
-@pytest.mark.parametrize("folder", [PROJECT / ".github", REPOSITORY], ids=["project", "repository"])
+@pytest.mark.parametrize(
+    "folder", [PROJECT / ".github", DEPLOY / ".github", REPOSITORY], ids=["project", "deploy", "repository"]
+)
 def test_zizmor_finds_nothing(folder: Path) -> None:
     command = ["zizmor", "--persona=auditor", "--offline", "--format=json", "--quiet", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
@@ -27,7 +31,7 @@ def test_zizmor_finds_nothing(folder: Path) -> None:
     assert json.loads(done.stdout) == []
 
 
-@pytest.mark.parametrize("folder", [PROJECT, TEMPLATE], ids=["project", "repository"])
+@pytest.mark.parametrize("folder", [PROJECT, DEPLOY, TEMPLATE], ids=["project", "deploy", "repository"])
 def test_actionlint_and_shellcheck_find_nothing(folder: Path) -> None:
     assert shutil.which("shellcheck"), "without it actionlint reads no script, and says nothing about that"
     files = sorted(map(str, (folder / ".github/workflows").glob("*.yml")))
@@ -44,9 +48,9 @@ def test_one_thing_is_ignored_and_says_why_and_secrets_of_a_tracker() -> None:
     assert not list(PROJECT.rglob("zizmor.y*ml"))
 
 
-@pytest.mark.parametrize(("name", "job"), JOBS)
-def test_every_job_has_the_least_it_needs(name: str, job: str) -> None:
-    whole = workflow(PROJECT, name)
+@pytest.mark.parametrize(("folder", "name", "job"), JOBS)
+def test_every_job_has_the_least_it_needs(folder: Path, name: str, job: str) -> None:
+    whole = workflow(folder, name)
     content = whole["jobs"][job]
     assert whole["permissions"] == {}
     assert "permissions" in content
@@ -61,13 +65,13 @@ def test_every_job_has_the_least_it_needs(name: str, job: str) -> None:
             assert step["with"]["persist-credentials"] is False, where
 
 
-@pytest.mark.parametrize("name", names())
-def test_actions_are_pinned_and_get_inputs_that_they_have(name: str) -> None:
-    text = (PROJECT / f".github/workflows/{name}.yml").read_text(encoding="utf-8")
+@pytest.mark.parametrize(("folder", "name"), FILES)
+def test_actions_are_pinned_and_get_inputs_that_they_have(folder: Path, name: str) -> None:
+    text = (folder / f".github/workflows/{name}.yml").read_text(encoding="utf-8")
     uses = re.findall(r"uses: (.*)", text)
     for line in uses:
         assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+(\.\d+)*", line), line
-    for job in workflow(PROJECT, name)["jobs"].values():
+    for job in workflow(folder, name)["jobs"].values():
         for step in job["steps"]:
             action = step.get("uses", "").partition("@")[0]
             if action and action != "actions/checkout":
@@ -83,7 +87,7 @@ RUNTIMES = {"node24", "composite"}
 OUTDATED = {"iterative/setup-cml"}
 
 
-@pytest.mark.parametrize("folder", [PROJECT, TEMPLATE], ids=["project", "repository"])
+@pytest.mark.parametrize("folder", [PROJECT, DEPLOY, TEMPLATE], ids=["project", "deploy", "repository"])
 def test_every_action_is_one_of_the_verified_pins_and_starts_on_todays_runners(folder: Path) -> None:
     for file in sorted((folder / ".github/workflows").glob("*.yml")):
         found = re.findall(r"uses: ([\w-]+/[\w-]+)[\w/-]*@(\w+) # (\S+)", file.read_text(encoding="utf-8"))
@@ -95,16 +99,16 @@ def test_every_action_is_one_of_the_verified_pins_and_starts_on_todays_runners(f
 
 
 def test_what_may_not_start_any_more_stops_nothing() -> None:
-    for name, job in JOBS:
-        for step in workflow(PROJECT, name)["jobs"][job]["steps"]:
+    for folder, name, job in JOBS:
+        for step in workflow(folder, name)["jobs"][job]["steps"]:
             if step.get("uses", "").partition("@")[0] in OUTDATED:
                 assert step["continue-on-error"] is True, f"{name}/{job}: see test_without_cml_the_same_comment…"
 
 
-@pytest.mark.parametrize(("name", "job"), JOBS)
-def test_only_main_fills_caches(name: str, job: str) -> None:
+@pytest.mark.parametrize(("folder", "name", "job"), JOBS)
+def test_only_main_fills_caches(folder: Path, name: str, job: str) -> None:
     """A pull request can poison nothing that main, or a release, reads."""
-    content = workflow(PROJECT, name)["jobs"][job]
+    content = workflow(folder, name)["jobs"][job]
     for step in content["steps"]:
         action, options = step.get("uses", "").partition("@")[0], step.get("with", {})
         assert action != "actions/cache", "it saves wherever it restores"
@@ -112,7 +116,7 @@ def test_only_main_fills_caches(name: str, job: str) -> None:
             assert content["if"] == "github.event_name == 'push'"
         if action == "astral-sh/setup-uv" and options["enable-cache"] == "true":
             assert options["save-cache"] in ("false", "${{ github.event_name == 'push' }}")
-        if name == "release":
+        if name in ("release", "deploy"):
             assert options.get("enable-cache", "false") == "false"
 
 

@@ -3,8 +3,8 @@
 State: `hub.json` (issues and pull requests, which share their numbers, and labels) and the bare repository
 `origin.git` beside the state folder. `--jq` is the real jq. Refused, as GitHub refuses it: a label that does not exist,
 a second open pull request for a branch, a branch that exists, a file whose blob has changed, a workflow without
-`workflow_dispatch` or an input it does not declare, and pull requests altogether where the file `no-pull-requests` says
-that the repository's settings do not let GitHub Actions open them.
+`workflow_dispatch` or an input it does not declare; pull requests altogether where the file `no-pull-requests` says
+that the repository's settings do not let GitHub Actions open them; and commits on main where `main-is-protected` is.
 """
 
 from __future__ import annotations
@@ -277,7 +277,9 @@ def repository(path: str, method: str, fields: dict[str, str], jq: str | None) -
         _put(rest, fields)
     else:
         ref = parse_qs(url.query)["ref"][0]
-        show({"sha": git("rev-parse", f"{ref}:{rest}"), "path": rest}, jq)
+        content = git("show", f"{ref}:{rest}") + "\n"
+        encoded = base64.encodebytes(content.encode()).decode()  # in lines, as GitHub's
+        show({"sha": git("rev-parse", f"{ref}:{rest}"), "path": rest, "content": encoded}, jq)
     return True
 
 
@@ -310,6 +312,8 @@ def compared(base: str, head: str) -> dict[str, Any]:
 
 def _put(path: str, fields: dict[str, str]) -> None:
     branch = f"refs/heads/{fields['branch']}"
+    if fields["branch"] == "main" and (STANDIN / "main-is-protected").exists():
+        fail("Repository rule violations found: Changes must be made through a pull request. (HTTP 409)")
     parent = git("rev-parse", branch)
     if git("rev-parse", f"{parent}:{path}") != fields["sha"]:
         fail(f"{path} does not match {fields['sha']} (HTTP 409)")
