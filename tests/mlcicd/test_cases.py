@@ -14,6 +14,7 @@ import random
 import subprocess
 import sys
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -23,10 +24,11 @@ from adversarial import call
 from hypothesis import given
 from hypothesis import strategies as st
 from mlcicd import cli
+from mlcicd.compute import places
 from mlcicd.contract import document as contracts
 from mlcicd.core import errors, params, yaml_edit
 from mlcicd.data import load, numerals, readers
-from mlcicd.data import streaming_validation as streams
+from mlcicd.partitions import validation as streams
 from mlcicd.rendering import blocks
 from mlcicd.validation import request_validation
 
@@ -231,7 +233,7 @@ def test_forty_unique_columns_need_no_thousand_files(tmp_path, monkeypatch):
     obj = contracts.parse(document).table
     frame = pd.DataFrame({name: range(500) for name in names}).assign(k7=[*range(499), 3], y=0)
     frame.to_parquet(tmp_path / "t.parquet", index=False)
-    found, _ = streams.check(tmp_path / "t.parquet", obj)
+    found, _ = streams.check(tmp_path / "t.parquet", obj, partial(places.opened, None, print))
     assert [(v.column, v.rule, v.rows) for v in found] == [("k7", "unique", (4, 500))]
     assert len(made) == 1
 

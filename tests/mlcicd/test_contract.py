@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
+import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
@@ -15,11 +16,15 @@ from unittest import mock
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mlcicd.compute import places
 from mlcicd.contract import document as contracts
-from mlcicd.data import readers, streaming_validation
+from mlcicd.data import readers
+from mlcicd.partitions import pieces, validation
 from mlcicd.validation import request_validation, rules
 
 EXAMPLES = settings(max_examples=200)
@@ -196,24 +201,28 @@ def large(draw: st.DrawFn) -> tuple[Any, pd.DataFrame]:
     return type(obj).model_validate(document), frame
 
 
-def said(violations: list[Any]) -> list[Any]:
-    """Whole numbers and truth values are written otherwise where another part of the column has gaps."""
-    words = {"True": "1", "False": "0"}
-    plain = [v.example.removesuffix(".0") for v in violations]
-    return [replace(v, example=words.get(text, text)) for v, text in zip(violations, plain, strict=True)]
+def in_pieces(path: Path, obj: Any, optional: Sequence[str] = ("y",)) -> tuple[list[Any], int]:
+    return validation.check(path, obj, lambda parts: places.opened(None, print, parts), optional)
 
 
-@EXAMPLES
-@given(case=large(), rows=st.integers(1, 4))
-def test_a_table_in_parts_gets_the_verdict_of_the_whole(tmp_path_factory, case, rows):
+@settings(max_examples=50)
+@given(case=large(), cuts=st.lists(st.integers(0, 9), max_size=3), rows=st.integers(1, 4), group=st.integers(1, 5))
+def test_a_table_in_any_parts_gets_the_findings_of_the_whole(tmp_path_factory, case, cuts, rows, group):
     obj, frame = case
-    path = tmp_path_factory.getbasetemp() / "rows.parquet"
-    frame.to_parquet(path)
-    whole, mistyped = readers.read(path, obj, ["y"])
-    with mock.patch.object(readers, "read_chunks", partial(readers.read_chunks, rows=rows)):
-        found, count = streaming_validation.check(path, obj, ["y"])
+    folder = Path(tempfile.mkdtemp(dir=tmp_path_factory.getbasetemp()))
+    whole = pa.Table.from_pandas(frame, preserve_index=False)
+    (folder / "parts").mkdir()
+    pq.write_table(whole, folder / "whole.parquet")
+    ends = sorted([0, *(min(cut, len(frame)) for cut in cuts), len(frame)])
+    for number, (start, end) in enumerate(itertools.pairwise(ends)):
+        file = folder / "parts" / f"part-{number}.parquet"
+        pq.write_table(whole.slice(start, end - start), file, row_group_size=group)
+    with mock.patch.object(pieces, "read", partial(pieces.read, rows=rows)):
+        found, count = in_pieces(folder / "parts", obj)
     assert count == len(frame)
-    assert said(found) == said(rules.check(whole, obj, mistyped))
+    whole_frame, mistyped = readers.read(folder / "whole.parquet", obj, ["y"])
+    assert found == rules.check(whole_frame, obj, mistyped)
+    assert found == in_pieces(folder / "whole.parquet", obj)[0]
 
 
 def test_repeats_far_apart_and_in_other_files_are_found(tmp_path):
@@ -222,7 +231,7 @@ def test_repeats_far_apart_and_in_other_files_are_found(tmp_path):
     (tmp_path / "t").mkdir()
     pd.DataFrame({"k": keys, "y": 1}).to_parquet(tmp_path / "t" / "1.parquet")  # without b
     pd.DataFrame({"k": ["new", "k7", "k119999", None, None], "y": 1, "b": 2.5}).to_parquet(tmp_path / "t" / "2.parquet")
-    found, count = streaming_validation.check(tmp_path / "t", obj)
+    found, count = in_pieces(tmp_path / "t", obj, [])
     assert count == 120_005
     assert [(v.column, v.rule, v.count, v.rows, v.example) for v in found] == [
         ("k", "unique", 4, (8, 120_000, 120_002, 120_003), "'k7'")
@@ -234,7 +243,7 @@ def test_a_column_that_is_gone_is_named_before_anything_else(tmp_path):
     obj = table_of({"name": "a", "logicalType": "integer"})
     pd.DataFrame({"y": pd.Series([], dtype="int64")}).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(readers.InputError, match="column 'a' is missing"):
-        streaming_validation.check(tmp_path / "t.parquet", obj)
+        in_pieces(tmp_path / "t.parquet", obj, [])
 
 
 def role(name: str) -> list[dict[str, str]]:

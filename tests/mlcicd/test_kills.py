@@ -26,7 +26,7 @@ import yaml
 for name in (
     *("mlcicd.cli", "mlcicd.training.train", "mlcicd.review.compare", "mlcicd.review.review", "mlcicd.scoring.predict"),
     *("mlcicd.lifecycle.drift_report", "mlcicd.lifecycle.explore", "mlcicd.lifecycle.releases"),
-    *("mlcicd.onboarding.init", "mlcicd.data.streaming_validation"),
+    *("mlcicd.onboarding.init", "mlcicd.partitions.validation"),
 ):
     # What is imported here is there after each fork; nothing is computed here, so there are no threads.
     importlib.import_module(name)

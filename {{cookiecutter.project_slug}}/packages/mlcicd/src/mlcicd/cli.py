@@ -60,7 +60,8 @@ def validate(
     """Check the project's data, or one table, against contract.yaml."""
     from mlcicd.contract import document as contracts
     from mlcicd.core import params
-    from mlcicd.data import load, streaming_validation
+    from mlcicd.data import load
+    from mlcicd.partitions import validation
 
     contract = contracts.load(ROOT / "contract.yaml")
     for warning in contracts.warnings(ROOT / "contract.yaml"):
@@ -69,7 +70,8 @@ def validate(
         loaded = load.load(contract, params.load(ROOT / "params.yaml"), ROOT)
         violations, rows = loaded.violations, loaded.raw_rows | {contract.table.name: len(loaded.table)}
     else:
-        violations, count = streaming_validation.check(table, contract.table, optional=[contract.target.name])
+        optional = [contract.target.name]
+        violations, count = validation.check(table, contract.table, entry.place(ROOT), optional)
         rows = {str(table): count}
     if violations:
         entry.stop_broken(violations)

@@ -6,6 +6,8 @@ import gc
 import json
 import os
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,6 +20,7 @@ from mlcicd.rendering.console import append_summary, open_streams, show, summari
 from mlcicd.system import signals
 
 if TYPE_CHECKING:
+    from mlcicd.compute.places import Place
     from mlcicd.integrations.outbox import Outbox
     from mlcicd.integrations.trackers import Sent
     from mlcicd.validation.rules import Violation
@@ -108,6 +111,21 @@ def track(root: Path, run: Path, release: str | None, image: str, champion: bool
         version = tracker.register(run, trackers.release(run, release, image, champion))
         if version:
             show(f"{tracker.title}: {version}")
+
+
+def place(root: Path) -> Callable[[int], AbstractContextManager[Place]]:
+    """Return what opens the place where so many parts of a table are worked on; one alone is worked on here."""
+    from mlcicd.compute import places
+    from mlcicd.core import params
+    from mlcicd.training.run import say
+
+    settings = root / "params.yaml"
+
+    def opened(parts: int) -> AbstractContextManager[Place]:
+        compute = params.load(settings).compute if parts > 1 and settings.is_file() else None
+        return places.opened(compute, say, parts)
+
+    return opened
 
 
 def read_report(folder: Path) -> str:

@@ -77,15 +77,19 @@ def chosen(settings: Compute | None) -> Compute | None:
 
 
 @contextmanager
-def opened(settings: Compute | None, say: Callable[[str], None]) -> Iterator[Place]:
+def opened(settings: Compute | None, say: Callable[[str], None], items: int | None = None) -> Iterator[Place]:
     """Open the place where work runs, and close it at the end of the block.
+
+    Parameters
+    ----------
+    items : how many there will be, where that is known; one alone needs no cluster
 
     Raises
     ------
     InputError
         The cluster cannot be reached or has no workers, or Dask is not installed.
     """
-    where = chosen(settings)
+    where = None if items == 1 else chosen(settings)
     if where is None:
         yield ThisMachine(say)
         return

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from mlcicd.data.table_files import is_parquet, open_bytes, parts, translate_rea
 from mlcicd.validation.logical_types import EXACT, convert, missing_tokens
 from mlcicd.validation.rules import Mistyped
 
+HERE = Path()
 CHUNK_ROWS = 50_000  # rows in memory when a table is read in chunks
 SEP_LINE = re.compile(
     r'\ufeff?"?sep=(.)"?[^\S\r\n]*\r?\n', re.IGNORECASE
@@ -90,10 +91,14 @@ def read_chunks(path: Path, obj: SchemaObject, rows: int = CHUNK_ROWS) -> Iterat
     files = parts(path, f"the contract's '{obj.name}' expects it", whole=False)
     names = {name for file in files for name in _header(file, obj)} if len(files) > 1 else set()
     for file in files:
-        for chunk in _chunks_of(file, obj, rows):
-            missing = [p.name for p in obj.properties if p.name in names and p.name not in chunk]
-            # Columns that only other files of the folder have are missing here, as if the files were concatenated.
-            yield chunk.reindex(columns=[*chunk, *missing]) if missing else chunk
+        for chunk in chunks_of(file, obj, rows):
+            yield completed(chunk, obj, names)
+
+
+def completed(chunk: pd.DataFrame, obj: SchemaObject, names: Collection[str]) -> pd.DataFrame:
+    """Add columns that only other files of the folder have: missing here, as if the files were concatenated."""
+    missing = [p.name for p in obj.properties if p.name in names and p.name not in chunk]
+    return chunk.reindex(columns=[*chunk, *missing]) if missing else chunk
 
 
 def _header(path: Path, obj: SchemaObject) -> list[str]:
@@ -105,10 +110,19 @@ def _header(path: Path, obj: SchemaObject) -> list[str]:
         return list(pd.read_csv(path, dtype="str", nrows=0, **csv_options(obj, path)).columns)
 
 
-def _chunks_of(path: Path, obj: SchemaObject, rows: int) -> Iterator[pd.DataFrame]:
+def chunks_of(
+    path: Path, obj: SchemaObject, rows: int, root: Path = HERE, groups: tuple[int, int] | None = None
+) -> Iterator[pd.DataFrame]:
+    """Yield the rows of one file in chunks, at least one.
+
+    Parameters
+    ----------
+    root : the folder that the file's name is relative to, in a process that works elsewhere
+    groups : of a Parquet file, the first row group to read, and the one after the last
+    """
     with translate_read_errors(path):
-        if is_parquet(path):
-            reader = _parquet_chunks(path, {p.name for p in obj.properties}, rows)
+        if groups is not None or is_parquet(path):
+            reader = _parquet_chunks(root / path, {p.name for p in obj.properties}, rows, groups)
         else:
             texts = pd.read_csv(path, dtype="str", chunksize=rows, **csv_options(obj, path))
             reader = (normalize_decimals(part, obj) for part in texts)
@@ -120,7 +134,9 @@ def _chunks_of(path: Path, obj: SchemaObject, rows: int) -> Iterator[pd.DataFram
         yield part
 
 
-def _parquet_chunks(path: Path, columns: set[str], rows: int) -> Iterator[pd.DataFrame]:
+def _parquet_chunks(
+    path: Path, columns: set[str], rows: int, groups: tuple[int, int] | None = None
+) -> Iterator[pd.DataFrame]:
     import pyarrow.parquet
 
     # Without a buffer, a whole row group is in memory, which may be the whole file.
@@ -128,7 +144,7 @@ def _parquet_chunks(path: Path, columns: set[str], rows: int) -> Iterator[pd.Dat
         kept = [name for name in file.schema_arrow.names if name in columns]
         if not file.metadata.num_rows:
             yield file.read(kept).to_pandas(**_pandas())
-        for group in range(file.num_row_groups):  # a reader of all groups would keep what it has read
+        for group in range(*groups or (file.num_row_groups,)):  # a reader of all groups would keep what it has read
             for batch in file.iter_batches(rows, [group], kept):
                 yield batch.to_pandas(**_pandas())
 

@@ -102,9 +102,17 @@ def describe_violation(obj: SchemaObject, prop: Property, rule: str, bad: pd.Ser
     """Describe the values that break a rule; an example is included only if the column is public."""
     shown, example = prop.classification in PUBLIC and len(bad) and pd.notna(bad.iloc[0]), ""
     if shown:
-        example = repr(getattr(bad.iloc[0], "item", lambda: bad.iloc[0])())
+        example = repr(_plain(bad.iloc[0], prop))
     rows = tuple((bad.index[:SHOWN_ROWS].to_numpy(dtype="int64") + 1).tolist())
     return Violation(obj.name, prop.name, rule, len(bad), rows, example[:60])
+
+
+def _plain(value: Any, prop: Property) -> Any:
+    """Return a value as it would be written, whatever type gaps elsewhere in its column gave it."""
+    plain = getattr(value, "item", lambda: value)()
+    if isinstance(plain, float) and plain.is_integer() and prop.logicalType in ("integer", "boolean"):
+        return bool(plain) if prop.logicalType == "boolean" and plain in (0, 1) else int(plain)
+    return plain
 
 
 def all_violations(
