@@ -20,7 +20,7 @@ OVERLAY = Path("_churn")
 # those that answers share in `_QUESTION/ANSWER+ANSWER/`.
 CHOICES = ("ci", "data", "tracking", "deploy")
 LICENCES = Path("_licences")
-MARK = re.compile(r"(?:#|<!--) with (\w+): ([\w, ]+?)(?: -->)?$")
+MARK = re.compile(r"(?:#|<!--) with (\w+): ([\w, -]+?)(?: -->)?$")
 # What only one CI reads. Other answers keep nothing of it, and bring pages of their own under these names.
 GITHUB = (".github", "docs/plans.md", "docs/ruleset.md", "docs/security.md")
 # Set while git itself runs a hook; they would send our commands to the repository around us.

@@ -50,8 +50,8 @@ def metadata(root: Path) -> dict:
     return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
-def check_project(root: Path, *changed: str) -> None:
-    """What holds for every bake; ``changed`` are the workflows in which other answers than the defaults keep lines."""
+def check_project(root: Path, **answers: str) -> None:
+    """What holds for every bake; ``answers`` are those that are not the defaults and change workflows."""
     assert git(root, "grep", "-nE", r"cookiecutter\.|\{%") == ""
     assert not any(part in {"_churn", "_licences", "__pycache__"} for name in files(root) for part in name.split("/"))
     assert git(root, "status", "--porcelain") == ""
@@ -71,8 +71,7 @@ def check_project(root: Path, *changed: str) -> None:
             compile(text, name, "exec")
     for workflow in sorted((SOURCE / ".github" / "workflows").iterdir()):
         baked = (root / ".github" / "workflows" / workflow.name).read_text(encoding="utf-8")
-        expected = without_answers(workflow.read_text(encoding="utf-8"))
-        assert (baked != expected) == (workflow.stem in changed), workflow.name
+        assert baked == without_answers(workflow.read_text(encoding="utf-8"), **answers), workflow.name
     assert "{" not in (root / ".github" / "CODEOWNERS").read_text(encoding="utf-8")
     assert {"readme", "license", "requires-python"} <= metadata(root).keys()
 
@@ -164,8 +163,8 @@ def test_gitlab_brings_its_pipeline_and_nothing_of_github(
 def test_the_answers_where_data_is_stored(tmp_path: Path):
     plain = bake(tmp_path / "git")
     lfs, dvc = (bake(tmp_path / answer, data=answer) for answer in ("git-lfs", "dvc"))
-    for root in (plain, lfs, dvc):
-        check_project(root)
+    for root, answer in ((plain, "git"), (lfs, "git-lfs"), (dvc, "dvc")):
+        check_project(root, data=answer)
     assert files(lfs) == files(plain)
     assert files(dvc) - files(plain) == {".dvc/.gitignore", ".dvc/config", ".dvcignore", "dvc.yaml"}
     pointer = git(lfs, "cat-file", "blob", "HEAD:data/transactions.csv.gz")
@@ -175,6 +174,14 @@ def test_the_answers_where_data_is_stored(tmp_path: Path):
     groups = [tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8")) for root in (plain, lfs, dvc)]
     assert [group["tool"]["uv"]["default-groups"] for group in groups] == [["dev"], ["dev"], ["dev", "dvc"]]
     assert ["dvc" in group["dependency-groups"] for group in groups] == [False, False, True]
+    for root, kept in ((plain, set()), (lfs, {".git/lfs"}), (dvc, {".dvc/cache"})):
+        for name in ("ci", "model", "monitor", "release"):
+            text = (root / f".github/workflows/{name}.yml").read_text(encoding="utf-8")
+            steps = [step for job in yaml.safe_load(text)["jobs"].values() for step in job["steps"]]
+            cached = {step["with"]["path"] for step in steps if step.get("uses", "").startswith("actions/cache/")}
+            assert cached - {"runs/baseline"} == (set() if name == "release" else kept), name
+            assert ("lfs: true" in text) is (root != lfs or name == "release"), "what a checkout fetches is not cached"
+            assert "# with" not in text
 
 
 def test_the_example_replaces_the_generic_files(tmp_path: Path):

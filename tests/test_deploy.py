@@ -60,7 +60,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     folder = tmp_path_factory.mktemp("deploy")
     # A slug that is no name in Kubernetes, and an owner that is no name in a registry.
     root = bake(folder, deploy="kubernetes", project_slug="My.Model_2", github_owner="Some-One")
-    check_project(root, "release")
+    check_project(root, deploy="kubernetes")
     for environment in ENVIRONMENTS:
         text = build(root / "deploy/kubernetes/overlays" / environment)
         (folder / f"{environment}.yaml").write_text(text, encoding="utf-8")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -55,3 +56,18 @@ def _machine() -> Iterator[None]:
         patch.delenv("GITHUB_STEP_SUMMARY", raising=False)
         yield
     shutil.rmtree(WORK, ignore_errors=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of a megabyte; it takes the rights of root, which CI has."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    mounted = shutil.which("mount") and subprocess.run(command, capture_output=True, text=True, check=False)
+    if not mounted or mounted.returncode:
+        if "CI" in os.environ:
+            pytest.fail(f"a small disk cannot be made: {mounted and mounted.stderr}")
+        pytest.skip("only root can make a small disk")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -152,7 +152,7 @@ def test_a_pull_fetches_what_is_not_here_and_then_asks_nobody(clone, monkeypatch
     assert (clone / "data/a.csv").read_text(encoding="utf-8") == ROWS
     assert {path.name for path in (clone / "data/parts").iterdir()} == {"1.csv", "10.csv"}
     assert not git(clone, "status", "--porcelain")
-    monkeypatch.setattr(store.processes, "run", lambda *_: pytest.fail("DVC was started"))
+    monkeypatch.setattr(store.fetching, "run", lambda *_: pytest.fail("DVC was started"))
     assert raw_files.pull(clone, NAMES) == []
 
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from state import STANDIN, record
 
@@ -22,16 +22,28 @@ def slot(ref: str) -> Path:
 
 
 def restore() -> None:
-    """Copy the first match into place."""
+    """Copy the first match into place: of the own ref the key, then what begins as one of the other keys."""
     base = os.environ.get("GITHUB_BASE_REF")
     scopes = [OWN, *([f"refs/heads/{base}"] if base else []), "refs/heads/main"]
-    found = next((slot(ref) for ref in scopes if slot(ref).is_dir()), None)
+    others = os.environ.get("RESTORE_KEYS", "").split()
+    found = next((match for ref in scopes for match in matches(ref, others)), None)
     if found:
         shutil.copytree(found, FOLDER, dirs_exist_ok=True)
-    print(f"Cache {'restored from' if found else 'not found for'} key: {KEY}")
+    matched = unquote(found.name).rpartition(" ")[0] if found else ""
+    print(f"Cache {'restored from' if found else 'not found for'} key: {matched or KEY}")
     record(event="cache", key=KEY, hit=bool(found))
     with Path(os.environ["GITHUB_OUTPUT"]).open("a") as file:
-        file.write(f"cache-hit={'true' if found else ''}\n")
+        hit = "true" if matched == KEY else "false" if matched else ""
+        file.write(f"cache-hit={hit}\ncache-primary-key={KEY}\ncache-matched-key={matched}\n")
+
+
+def matches(ref: str, others: list[str]) -> list[Path]:
+    """The key's folder, else the newest whose key begins as one of the others."""
+    if slot(ref).is_dir():
+        return [slot(ref)]
+    kept = sorted(slot(ref).parent.glob("*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    names = [(folder, unquote(folder.name)) for folder in kept]
+    return [folder for key in others for folder, name in names if name.startswith(key) and name.endswith(f" {FOLDER}")]
 
 
 def save() -> None:

@@ -44,13 +44,14 @@ def init(
     decimal: Annotated[str | None, typer.Option(help="The decimal sign of a CSV: '.' or ','.")] = None,
     encoding: Annotated[str | None, typer.Option(help="Encoding of a CSV, such as utf-8, cp1252 or cp1251.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
+    lfs: Annotated[bool, typer.Option("--lfs", help="Store the table in Git LFS.")] = False,
 ) -> None:
     """Start with your own table: infer and write contract.yaml and params.yaml."""
     from mlcicd.onboarding.csv_dialect import CsvOptions
     from mlcicd.onboarding.init import init as write
 
     roles = {"id": id_, "time": time, "group": group}
-    typer.echo(write(table, target, roles, task, force, ROOT, CsvOptions(delimiter, decimal, encoding)))
+    typer.echo(write(table, target, roles, task, force, ROOT, CsvOptions(delimiter, decimal, encoding), lfs))
 
 
 @app.command()

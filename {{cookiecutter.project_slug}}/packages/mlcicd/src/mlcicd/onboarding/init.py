@@ -24,7 +24,7 @@ from mlcicd.core.yaml_io import read_yaml
 from mlcicd.data import readers, split, table_files
 from mlcicd.data.row_identity import MANY_EQUAL
 from mlcicd.data.table_files import TEXT_FILE, is_parquet
-from mlcicd.onboarding import config_drafts
+from mlcicd.onboarding import config_drafts, large_tables
 from mlcicd.onboarding.column_inference import Column, infer_columns
 from mlcicd.onboarding.csv_dialect import CsvOptions, Dialect, add_number_style, detect_dialect
 from mlcicd.onboarding.role_inference import ID_NAME, MIN_ROWS, apply_role, infer_roles, infer_task
@@ -33,7 +33,6 @@ from mlcicd.system.outputs import private_folder
 from mlcicd.system.transaction import Replacement, replacing
 from mlcicd.validation import rules
 
-MAX_PUSHED_BYTES = 50_000_000  # GitHub warns about larger files, and refuses files twice as large
 MAX_SALTS = 100
 SHOWN = 40
 MARKER_FILE = re.compile(
@@ -49,6 +48,7 @@ def init(
     force: bool,
     root: Path = Path(),
     written: CsvOptions | None = None,
+    lfs: bool = False,
 ) -> str:
     """Write a contract and params for a table; return a summary of the decisions as text.
 
@@ -60,6 +60,7 @@ def init(
     task : None infers the task from the target
     force : whether existing files may be replaced
     written : the user's options for reading a CSV
+    lfs : whether the table is to be stored in Git LFS
 
     Raises
     ------
@@ -89,10 +90,12 @@ def init(
         tracker = next(iter(project.dependency_groups(root) & set(parameters.TRACKERS)), None)
         chosen_params = config_drafts.draft_params(by_name[target], values, roles, chosen_task, why, salt, tracker)
         code, notes = generic_code(root)
+        code |= large_tables.with_lfs(root, place, table.is_dir()) if lfs else {}
         _write(
             code | {root / "params.yaml": chosen_params, root / "contract.yaml": document}, table, place, replacement
         )
     summary = _summary(table, place, inferred, roles, dialect, f"{chosen_task}: {why}", rows_split, values, features)
+    notes += large_tables.notes(root, place, lfs)
     return "\n".join([*summary[:-2], *(f"note:   {note}" for note in notes), *summary[-2:]])
 
 
@@ -254,11 +257,6 @@ def _summary(
     lines += [f"unsure: {_clip(warning, 200)}" for warning in dialect.warnings]
     lines += [f"unsure: {_clip(c.name)}: {_clip(c.warning, 160)}" for c in columns if c.warning and c.type][:SHOWN]
     lines += [f"unsure: {hint}" for hint in _hints(columns, roles, values)]
-    size = sum(p.stat().st_size for p in ([place] if place.is_file() else place.rglob("*")))
-    if size > MAX_PUSHED_BYTES:
-        lines.append(
-            f"note:   {place} has {size / 1e6:.0f} MB; GitHub refuses more than 100: save as Parquet, or use git-lfs"
-        )
     copied = "" if place.resolve() == table.resolve() else f"; the table was copied to {place}"
     return [*lines, "", f"wrote contract.yaml and params.yaml{copied}", "next:   uv run ml validate && uv run ml train"]
 

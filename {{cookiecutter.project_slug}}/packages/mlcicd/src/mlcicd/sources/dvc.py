@@ -10,11 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mlcicd.core.errors import InputError
-from mlcicd.core.plain_text import without_credentials
 from mlcicd.core.yaml_io import parse_yaml
-from mlcicd.sources import dvc_tree
+from mlcicd.sources import dvc_tree, fetching
 from mlcicd.sources.pins import NotFetchedError, Pin
-from mlcicd.system import processes
 from mlcicd.system.git import small_blob
 
 NAME, LABEL = "dvc", "DVC"
@@ -82,11 +80,13 @@ def pull(tree: Path, root: Path, names: Sequence[str]) -> None:
     pointers = sorted({found.pointer for _, found in pins})
     if tree.resolve() != root.resolve():
         dvc_tree.share(tree, root)
-    done = processes.run([*dvc_tree.command(root), "pull", *pointers], tree, dvc_tree.SETTINGS)
+    code, said, stopped = fetching.run(
+        [*dvc_tree.command(root), "pull", *pointers], tree, dvc_tree.SETTINGS, names, dvc_tree.cache(root)
+    )
     still = [(name, found) for name, found in pins if not (tree / name).exists()]
-    if done.returncode or still:
+    if code or still:
         name, first = (still or pins)[0]
-        cause = _cause(done.stderr, first.version)
+        cause = stopped or _cause(said, first.version)
         raise NotFetchedError(name, LABEL, cause, f"run 'dvc pull {first.pointer}' to see more")
     for name, found in pins:
         if found.version and (other := differs(tree / name, found.version)):
@@ -144,4 +144,4 @@ def _cause(said: str, version: str | None) -> str:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     shown = (errors or lines or ["DVC does not say why"])[0]
-    return without_credentials(shown.rpartition(" - ")[2])[:300]
+    return fetching.short(shown.rpartition(" - ")[2])

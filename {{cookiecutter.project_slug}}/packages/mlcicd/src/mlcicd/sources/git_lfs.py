@@ -7,9 +7,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlcicd.core.plain_text import without_credentials
+from mlcicd.sources import fetching
 from mlcicd.sources.pins import NotFetchedError, Pin
-from mlcicd.system import processes
 from mlcicd.system.git import git, small_blob
 
 NAME, LABEL = "git-lfs", "Git LFS"
@@ -49,19 +48,46 @@ def differs(path: Path, version: str) -> str | None:
 
 
 def pull(tree: Path, root: Path, names: Sequence[str] = ()) -> None:  # noqa: ARG001 - a worktree shares its objects
-    """Replace all pointers in a folder of a checked-out commit by the files themselves."""
-    pointers = _pointers(tree)
-    if not pointers:
-        return
+    """Replace all pointers in a folder of a checked-out commit by the files themselves, and check those with names."""
+    if pointers := _pointers(tree):
+        _fetch(tree, pointers)
+    for name in names:
+        found = pin(tree, name, None)
+        other = found and found.version and differs(tree / name, found.version)
+        if not found or not found.version or not other:
+            continue
+        copy = _copy(tree, found.version)
+        # Else somebody has changed the file, and it is theirs.
+        if copy and copy.is_file() and differs(copy, found.version) == other:
+            copy.unlink()  # git-lfs would trust it again: it compares the size alone
+            (tree / name).write_bytes(small_blob(tree, None, name) or b"")
+            cause = f"the copy in Git LFS's folder on this machine is damaged: it is {other}, not {found.version}"
+            raise NotFetchedError(name, LABEL, cause, "it was removed; run 'ml data pull' again")
+
+
+def _copy(tree: Path, version: str) -> Path | None:
+    """Return where git-lfs keeps the bytes of a version on this machine."""
+    lines = (git(tree, "lfs", "env") or "").splitlines()
+    folder = next((line.partition("=")[2] for line in lines if line.startswith("LocalMediaDir=")), None)
+    digest = version.partition(":")[2]
+    return Path(folder, digest[:2], digest[2:4], digest) if folder else None
+
+
+def _fetch(tree: Path, pointers: Sequence[str]) -> None:
     filters = [word for setting in FILTERS for word in ("-c", f"filter.lfs.{setting}")]
+    # Eight times by default, with pauses that double.
+    filters += ["-c", "lfs.transfer.maxretries=2"]
     command = ["git", *filters, "lfs", "pull", "--include", ",".join(SPECIAL.sub("?", name) for name in pointers)]
-    done = processes.run(command, tree, SETTINGS, merge_streams=True)
+    top = Path(git(tree, "rev-parse", "--show-toplevel") or tree)
+    common = git(tree, "rev-parse", "--git-common-dir")
+    cache = tree / common / "lfs" if common else None
+    code, said, stopped = fetching.run(command, top, SETTINGS, pointers, cache)
     missing = _pointers(tree)
-    if done.returncode == 0 and not missing:
+    if code == 0 and not missing:
         return
-    lines = [line.strip() for line in re.split(r"[\r\n]+", done.stdout) if line.strip()]
-    lines = [line for line in lines if not line.startswith("Downloading LFS objects")]
-    cause = without_credentials(lines[0])[:300] if lines else "git-lfs does not say why"
+    lines = [line.strip() for line in re.split(r"[\r\n]+", said) if line.strip()]
+    lines = [line for line in lines if not line.startswith(("Downloading LFS objects", "warning: "))]
+    cause = stopped or fetching.short(lines[0] if lines else "git-lfs does not say why")
     remedy = f"run 'git lfs fetch origin {git(tree, 'rev-parse', 'HEAD')}', then try again"
     raise NotFetchedError((missing or pointers)[0], LABEL, cause, remedy)
 

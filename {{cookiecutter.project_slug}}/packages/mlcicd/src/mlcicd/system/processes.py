@@ -8,8 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -79,6 +80,38 @@ def run(
     return subprocess.CompletedProcess(
         command, code, out + (killed(code) if merge_streams else ""), (err or "") + killed(code)
     )
+
+
+def fetching(
+    command: list[str], folder: Path, environment: dict[str, str], filled: Sequence[Path], patience: float
+) -> subprocess.CompletedProcess[str] | None:
+    """Run a command that fills folders, streams merged; stop it, and return None, if nothing arrives for long.
+
+    Programs that fetch have limits of their own for one answer, and try again: a server that hangs may cost hours.
+    """
+    before, since = -1, time.monotonic()
+    with started(command, folder, environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        while True:
+            try:
+                out, _ = process.communicate(timeout=min(2.0, patience / 4))
+            except subprocess.TimeoutExpired:
+                size = _size(filled)
+                if size != before:
+                    before, since = size, time.monotonic()
+                elif time.monotonic() - since > patience:
+                    return None
+                continue
+            return subprocess.CompletedProcess(command, process.returncode, out + killed(process.returncode), "")
+
+
+def _size(folders: Sequence[Path]) -> int:
+    """Return the bytes of all files in folders, those that are being written included."""
+    size = 0
+    for folder in folders:
+        for path in folder.rglob("*"):
+            with suppress(OSError):  # it was moved meanwhile
+                size += path.stat().st_size
+    return size
 
 
 def killed(code: int) -> str:
