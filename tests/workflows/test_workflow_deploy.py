@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 from acting import GitHub, Outcome, workflow
 from conftest import TEMPLATE, Project, bake, clean_environ
 from kubernetes_api import Cluster, cluster
@@ -131,6 +132,18 @@ def test_a_release_is_rolled_out_or_taken_back_and_one_issue_says_why(place: Pla
     assert (pull["title"], pull["state"]) == ("Deploy model-3 to staging", "OPEN")
     assert place.written("deploy/staging") == digest("model-3")
     assert (place.written(), place.runs, len(place.cluster.seen)) == (digest("model-1"), digest("model-2"), seen)
+
+
+def test_a_release_starts_its_roll_out_to_staging(fakes: Path, tmp_path: Path) -> None:
+    hub = GitHub(tmp_path / "hub", bake(tmp_path, deploy="kubernetes"), counted=False)
+    released = hub.on_push("release", fakes=fakes)
+    hub.stop_containers()
+    assert released.conclusion == "success", released.log
+    [release] = hub.releases()
+    inputs = {"release": release["tagName"]}
+    assert [event["inputs"] for event in hub.events("dispatch") if event["workflow"] == "deploy"] == [inputs]
+    given = yaml.safe_load((ANSWER / ".github/workflows/deploy.yml").read_text(encoding="utf-8"))[True]
+    assert given["workflow_dispatch"]["inputs"]["to"]["default"] == "staging"
 
 
 def test_roll_outs_to_one_place_wait_for_each_other() -> None:
