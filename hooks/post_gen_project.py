@@ -51,8 +51,8 @@ def apply_choice(question: str, answer: str) -> None:
 
 
 def drop_github() -> None:
-    """Drop what GitHub alone reads."""
-    for place in map(Path, GITHUB):
+    """Drop what GitHub alone reads, also of what other answers would bring."""
+    for place in (*map(Path, GITHUB), *Path().glob("_*/*/.github")):
         if place.is_dir():
             shutil.rmtree(place)
         else:

@@ -25,6 +25,7 @@ HOW_TO = sorted((DOCS / "how-to").glob("*.md"))
 # Pages about a project with other answers than the defaults.
 ANSWERS = {page: {"deploy": "kubernetes"} for page in ("deploy", "kubernetes")}
 ANSWERS["docker-compose"] = {"deploy": "docker"}
+ANSWERS["sagemaker"] = {"deploy": "sagemaker"}
 # What a page says and is not typed with the rest of it, with the reason and where it is done instead.
 NOT_RUN = {
     "make demo": "stands in the clone itself; test_the_demo_prints_the_comment_of_the_readme runs it",

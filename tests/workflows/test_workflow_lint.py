@@ -15,14 +15,13 @@ from conftest import TEMPLATE
 
 from workflows.coverage_table import PROJECT, names
 
-REPOSITORY = TEMPLATE / ".github"
-DEPLOY = PROJECT / "_deploy/kubernetes"  # an answer's own workflow
-FILES = [*((PROJECT, name) for name in names()), (DEPLOY, "deploy")]
+DEPLOY = [PROJECT / "_deploy" / answer for answer in ("kubernetes", "sagemaker")]  # answers with a workflow
+FILES = [*((PROJECT, name) for name in names()), *((folder, "deploy") for folder in DEPLOY)]
 JOBS = [(folder, name, job) for folder, name in FILES for job in workflow(folder, name)["jobs"]]
 
 
 @pytest.mark.parametrize(
-    "folder", [PROJECT / ".github", DEPLOY / ".github", REPOSITORY], ids=["project", "deploy", "repository"]
+    "folder", [folder / ".github" for folder in (PROJECT, *DEPLOY, TEMPLATE)], ids=lambda folder: folder.parent.name
 )
 def test_zizmor_finds_nothing(folder: Path) -> None:
     command = ["zizmor", "--persona=auditor", "--offline", "--format=json", "--quiet", str(folder)]
@@ -31,7 +30,7 @@ def test_zizmor_finds_nothing(folder: Path) -> None:
     assert json.loads(done.stdout) == []
 
 
-@pytest.mark.parametrize("folder", [PROJECT, DEPLOY, TEMPLATE], ids=["project", "deploy", "repository"])
+@pytest.mark.parametrize("folder", [PROJECT, *DEPLOY, TEMPLATE], ids=lambda folder: folder.name)
 def test_actionlint_and_shellcheck_find_nothing(folder: Path) -> None:
     assert shutil.which("shellcheck"), "without it actionlint reads no script, and says nothing about that"
     files = sorted(map(str, (folder / ".github/workflows").glob("*.yml")))
@@ -87,7 +86,7 @@ RUNTIMES = {"node24", "composite"}
 OUTDATED = {"iterative/setup-cml"}
 
 
-@pytest.mark.parametrize("folder", [PROJECT, DEPLOY, TEMPLATE], ids=["project", "deploy", "repository"])
+@pytest.mark.parametrize("folder", [PROJECT, *DEPLOY, TEMPLATE], ids=lambda folder: folder.name)
 def test_every_action_is_one_of_the_verified_pins_and_starts_on_todays_runners(folder: Path) -> None:
     for file in sorted((folder / ".github/workflows").glob("*.yml")):
         found = re.findall(r"uses: ([\w-]+/[\w-]+)[\w/-]*@(\w+) # (\S+)", file.read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ ROOT = Path()
 
 def deploy(
     what: Annotated[str, typer.Argument(help="status, rollback, or a release to roll out.", metavar="WHAT")] = "status",
-    to: Annotated[str, typer.Option(help="The environment: a folder in deploy/kubernetes/overlays.")] = "staging",
+    to: Annotated[str, typer.Option(help="The environment, as deploy/ names it.")] = "staging",
     only_write: Annotated[
         bool, typer.Option("--only-write", help="Name the release in the files, where Argo CD or Flux rolls out.")
     ] = False,

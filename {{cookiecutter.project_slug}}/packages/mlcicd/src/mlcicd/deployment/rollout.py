@@ -49,14 +49,15 @@ def deploy(what: str, environment: str, root: Path, *, only_write: bool = False)
 
 def roll_out(target: Target, release: Release, environment: str) -> tuple[bool, list[str]]:
     """Try a release beside the running version, then promote it; return to the version before if it fails."""
+    first = target.running() is None
+    lines: list[str] = []
     try:
         with target.candidate(release) as url:
             passed, lines = check_server(url, release.run)
+            if not passed:  # inside, so that a target can tell
+                raise RollOutError(f"{release.name} failed its smoke test")
     except RollOutError as error:
-        passed, lines = False, [str(error)]
-    if not passed:
-        return False, [*lines, f"{release.name} was not rolled out; {_now(target, environment)}"]
-    first = target.running() is None
+        return False, [*lines, str(error), f"{release.name} was not rolled out; {_now(target, environment)}"]
     try:
         target.promote(release)
     except RollOutError as error:

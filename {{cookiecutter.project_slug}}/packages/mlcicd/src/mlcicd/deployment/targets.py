@@ -42,7 +42,10 @@ class Target(Protocol):
         """Return what runs now; None before the first roll-out."""
 
     def candidate(self, release: Release) -> AbstractContextManager[str]:
-        """Run a release beside the running one, without traffic; yield its URL, or raise a RollOutError."""
+        """Run a release beside the running one, without traffic; yield its URL, or raise a RollOutError.
+
+        An exception inside the block says that it failed its test.
+        """
 
     def promote(self, release: Release) -> None:
         """Give a release the traffic; raise a RollOutError if it does not become ready."""
@@ -66,6 +69,10 @@ def opened(root: Path, environment: str) -> Target:
         from mlcicd.deployment.kubernetes import Kubernetes
 
         return Kubernetes(root, environment)
+    if (root / "deploy/sagemaker").is_dir():
+        from mlcicd.deployment.sagemaker import SageMaker
+
+        return SageMaker(root, environment)
     raise InputError(
         "deploy/: the project has no target to roll out to; add one: "
         """uvx cruft update --variables-to-update '{"deploy": "kubernetes"}'"""

@@ -30,8 +30,8 @@ def checked(location: str) -> str:
     secret = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True) if SECRET.search(name)]
     if "@" in parts.netloc or secret:
         raise ValueError(
-            f"location '{_shown(location)}' holds a credential, and this file is committed; leave it out, revoke it, and "
-            "set it in the environment"
+            f"location '{_shown(location)}' holds a credential, and this file is committed; leave it out, revoke it, "
+            "and set it in the environment"
         )
     if parts.scheme == "http" and parts.hostname not in LOOPBACK:
         raise ValueError(f"location '{_shown(location)}' is not encrypted; write https://")
