@@ -126,3 +126,44 @@ def test_the_privileged_workflow_runs_no_code_of_a_pull_request() -> None:
     assert set(checkout["with"]) == {"persist-credentials", "sparse-checkout"}, "main's own copy and nothing else"
     commands = {line.split()[0] for step in steps for line in step.get("run", "").splitlines()}
     assert commands <= {"python3", "cml", "gh", "-f", "-F", "echo", "exit"}
+
+
+# A program that the logic of a step may lie in: `ml` itself, and clients of what only GitHub's machines reach.
+CLIENT = re.compile(r"(if !? ?)?(\w+=\$\()?(uv run --no-sync ml|gh|skopeo|docker) |.*\| (gh|skopeo|docker) ")
+LONGEST = 5
+
+
+def shell_lines(script: str) -> list[str]:
+    """The lines of a script that are the shell's own: no comment, no client of something, nor how its call goes on."""
+    own, client = [], False
+    for line in script.splitlines():
+        goes_on, text = bool(own or client) and previous.endswith("\\"), line.strip()
+        client = client if goes_on else bool(CLIENT.match(text))
+        previous = text
+        if text and not text.startswith("#") and not client:
+            own.append(text)
+    return own
+
+
+def test_a_clients_call_does_not_count_and_all_else_does() -> None:
+    script = """
+        # A comment.
+        if ! skopeo copy a \\
+          b; then
+          echo c \\
+            d
+        fi
+        x=$(gh api y)
+        python3 z.py
+        mlx
+    """
+    assert shell_lines(script) == ["echo c \\", "d", "fi", "python3 z.py", "mlx"]
+
+
+@pytest.mark.parametrize("name", ["model", "release"])
+def test_no_step_holds_logic_that_no_other_test_could_reach(name: str) -> None:
+    """What a step decides is Python, with tests of its own; the shell starts it."""
+    whole = yaml.safe_load((PROJECT / f".github/workflows/{name}.yml").read_text(encoding="utf-8"))
+    steps = [step for job in whole["jobs"].values() for step in job["steps"] if "run" in step]
+    longest = {step["name"]: own for step in steps if len(own := shell_lines(step["run"])) > LONGEST}
+    assert len(steps) > 5 and longest == {}
