@@ -26,6 +26,7 @@ LONGEST = 63
 PATIENCE = 45 * 60  # seconds; SageMaker gives up by itself earlier
 NOT_IN_TAGS = re.compile(r"[^\w .:/=+\-@]")
 MISSING = ("Could not find", "does not exist", "not found")
+TRANSITIONS = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
 Tags = list[dict[str, str]]
 
 
@@ -144,7 +145,7 @@ class Account:
         pause, began = 1.0, time.monotonic()
         while True:
             found: dict[str, Any] | None = self.find("sagemaker", "describe_endpoint", EndpointName=endpoint)
-            if found is None or not found["EndpointStatus"].endswith("ing"):
+            if found is None or found["EndpointStatus"] not in TRANSITIONS:
                 return found
             if time.monotonic() - began > PATIENCE:
                 raise RollOutError(f"{endpoint}: still {found['EndpointStatus']} after {PATIENCE // 60} minutes")
