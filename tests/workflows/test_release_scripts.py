@@ -120,7 +120,10 @@ def test_when_monitor_last_looked_stands_below_and_in_the_summary(release: Path)
     looked = [{"event": "schedule", "createdAt": "2020-01-06T05:17:00Z"}]
     program(release.parent, "gh", f"print({json.dumps(json.dumps(looked))})")
     run("release_notes", release, PREVIOUS="")
-    for text in ((release / "unsigned.md").read_text(encoding="utf-8"), (release.parent / "summary").read_text("utf-8")):
+    for text in (
+        (release / "unsigned.md").read_text(encoding="utf-8"),
+        (release.parent / "summary").read_text("utf-8"),
+    ):
         assert "🔴 **`monitor` last looked at new data" in text
 
 
