@@ -162,19 +162,22 @@ def test_gitlab_brings_its_pipeline_and_nothing_of_github(
 @pytest.mark.skipif(not shutil.which("git-lfs") and "CI" not in os.environ, reason="git-lfs is not installed")
 def test_the_answers_where_data_is_stored(tmp_path: Path):
     plain = bake(tmp_path / "git")
-    lfs, dvc = (bake(tmp_path / answer, data=answer) for answer in ("git-lfs", "dvc"))
-    for root, answer in ((plain, "git"), (lfs, "git-lfs"), (dvc, "dvc")):
+    lfs, dvc, remote = (bake(tmp_path / answer, data=answer) for answer in ("git-lfs", "dvc", "object-storage"))
+    baked = {"git": plain, "git-lfs": lfs, "dvc": dvc, "object-storage": remote}
+    for answer, root in baked.items():
         check_project(root, data=answer)
     assert files(lfs) == files(plain)
+    assert files(remote) - files(plain) == {"docs/data.md"}
     assert files(dvc) - files(plain) == {".dvc/.gitignore", ".dvc/config", ".dvcignore", "dvc.yaml"}
     pointer = git(lfs, "cat-file", "blob", "HEAD:data/transactions.csv.gz")
     assert pointer.startswith("version https://git-lfs.github.com/spec/v1\noid sha256:")
     assert "version https://git-lfs" not in git(lfs, "cat-file", "blob", "HEAD:data/README.md")
     assert "as_of: 1997-12-31\n" in (plain / "params.yaml").read_text(encoding="utf-8")
-    groups = [tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8")) for root in (plain, lfs, dvc)]
-    assert [group["tool"]["uv"]["default-groups"] for group in groups] == [["dev"], ["dev"], ["dev", "dvc"]]
-    assert ["dvc" in group["dependency-groups"] for group in groups] == [False, False, True]
-    for root, kept in ((plain, set()), (lfs, {".git/lfs"}), (dvc, {".dvc/cache"})):
+    groups = [tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8")) for root in baked.values()]
+    own = [[], [], ["dvc"], ["object-storage"]]
+    assert [group["tool"]["uv"]["default-groups"] for group in groups] == [["dev", *names] for names in own]
+    assert [sorted({"dvc", "object-storage"} & group["dependency-groups"].keys()) for group in groups] == own
+    for root, kept in ((plain, set()), (lfs, {".git/lfs"}), (dvc, {".dvc/cache"}), (remote, set())):
         for name in ("ci", "model", "monitor", "release"):
             text = (root / f".github/workflows/{name}.yml").read_text(encoding="utf-8")
             steps = [step for job in yaml.safe_load(text)["jobs"].values() for step in job["steps"]]

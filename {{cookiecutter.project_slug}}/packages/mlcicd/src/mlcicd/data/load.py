@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mlcicd.contract import servers
 from mlcicd.contract.schema import Contract
 from mlcicd.core import project
 from mlcicd.core.errors import InputError
@@ -30,6 +31,7 @@ def read_raw(contract: Contract, root: Path) -> tuple[dict[str, pd.DataFrame], l
     """Read the raw files; return them by their names in the contract, with the violations of the contract."""
     if not contract.raw:
         raise InputError("contract.yaml: no object of the schema has a physicalName; name the file of at least one")
+    servers.check(contract, root)
     raw: dict[str, pd.DataFrame] = {}
     violations: list[rules.Violation] = []
     for obj in contract.raw:

@@ -126,9 +126,13 @@ def _links(run: Path, manifest: Manifest, released: Release | None, root: Path) 
     inputs = {CONTRACT: manifest.contract, PARAMS: manifest.params, "uv.lock": manifest.lock}
     is_head = commit == git(root, "rev-parse", "HEAD")
     stored = {name: pin for name in manifest.data if (pin := dvc.pin(root, name, commit))}
+    locked = {name: pin for name in manifest.data if (pin := raw_files.locked_pin(root, name, commit))}
     for name, expected in (inputs | manifest.data).items():
         if name in stored:
             yield from _in_dvc(name, stored[name], manifest, root)
+            continue
+        if name in locked:
+            yield _in_lock(name, locked[name], manifest)
             continue
         actual = _digest(file_at_commit(root, commit, name))
         if actual is None or (is_head and (root / name).is_file() and actual == expected):
@@ -156,6 +160,17 @@ def _in_dvc(name: str, pin: Pin, manifest: Manifest, root: Path) -> Iterator[Lin
             yield _compare_hashes(name, sha256(place), manifest.data[name], MANIFEST)
             return
     yield Link(name, f"is not here as {pin.pointer} names it; fetch it with 'git checkout {commit}' and 'ml data pull'")
+
+
+def _in_lock(name: str, pin: Pin, manifest: Manifest) -> Link:
+    """Check that manifest and lock name one place, one version there, and one content."""
+    recorded, commit = manifest.sources.get(name), str(manifest.commit)[:7]
+    if recorded is None or (recorded.location, recorded.revision) != (pin.location, pin.revision):
+        other = f"{recorded.location} {recorded.revision}" if recorded else "nothing"
+        where = f"{MANIFEST} {other.strip()}"
+        return Link(name, f"is at {pin.location} {pin.revision} in {pin.pointer} of commit {commit}, and in {where}")
+    expected = str(pin.version).removeprefix("sha256:")
+    return _compare_hashes(name, manifest.data[name], expected, f"{pin.pointer} of commit {commit}")
 
 
 def _installed(folder: Path, root: Path, commit: str) -> Iterator[Link]:
@@ -219,7 +234,9 @@ def _answers(manifest: Manifest, released: Release | None) -> dict[str, str]:
 
 def _where(manifest: Manifest, name: str) -> str:
     source = manifest.sources.get(name)
-    return f" ({source.store}, {raw_files.short(source.version)})" if source and source.version else ""
+    if source is None or not source.version:
+        return ""
+    return f" ({source.location or source.store}, {raw_files.short(source.revision or source.version)})"
 
 
 def _cost(run: Path) -> dict[str, str]:

@@ -51,6 +51,8 @@ class Source(Record):
 
     store: Text
     version: Text | None
+    location: Text = ""
+    revision: Text = ""
 
 
 class Manifest(Record):

@@ -1,4 +1,4 @@
-"""Where raw data is stored: in git, in Git LFS or in DVC; what pins a file, whether it is here, and how it is fetched.
+"""Where raw data is stored: git, Git LFS, DVC, other machines; what pins a file, is it here, and how it is fetched.
 
 Belongs here: one module per kind of store, and what asks all of them.
 Does not: what is in the files; that is in ``data``.

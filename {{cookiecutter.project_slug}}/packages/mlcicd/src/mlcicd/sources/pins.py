@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mlcicd.core.errors import InputError
+
+if TYPE_CHECKING:
+    from mlcicd.sources.lock import Entry
 
 
 class NotFetchedError(InputError):
@@ -29,14 +33,18 @@ class Pin:
 
     Attributes
     ----------
-    store : the kind of store, as a manifest names it: ``git``, ``git-lfs`` or ``dvc``
+    store : the kind of store, as a manifest names it: ``git``, ``git-lfs``, ``dvc`` or ``object-storage``
     version : the hash that pins the bytes, such as ``sha256:…``; None where nothing pins them
     pointer : the file that names the version
+    location : the address, where the file that names the version has it
+    revision : what the store at that address calls the version
     """
 
     store: str
     version: str | None
     pointer: str
+    location: str = ""
+    revision: str = ""
 
 
 class Store(Protocol):
@@ -62,3 +70,28 @@ class Store(Protocol):
         NotFetchedError
             A file could not be fetched.
         """
+
+
+class LockedStore(Store, Protocol):
+    """A store whose versions ``data.lock`` names.
+
+    Attributes
+    ----------
+    SCHEMES : how its addresses begin, such as ``s3``
+    """
+
+    SCHEMES: Sequence[str]
+
+    def take(self, root: Path, name: str, location: str, endpoint: str | None) -> Entry:
+        """Fetch what is at an address now, put it in its place, and return what pins it."""
+
+
+def sha256(path: Path) -> str | None:
+    """Return the SHA-256 of a file, or of a folder's file names and files; None where there is neither."""
+    if path.is_dir():
+        files = "".join(f"{p.name} {sha256(p)}\n" for p in sorted(path.iterdir()) if p.is_file())
+        return hashlib.sha256(files.encode()).hexdigest()
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from mlcicd.core.errors import InputError
-from mlcicd.sources import dvc, git_files, git_lfs
-from mlcicd.sources.pins import Pin, Store
+from mlcicd.remote.addresses import scheme
+from mlcicd.sources import dvc, git_files, git_lfs, lock, object_storage
+from mlcicd.sources.pins import LockedStore, Pin, Store
 
 # A file belongs to the first that pins it; git comes last, since it has the pointers of the others.
-STORES: tuple[Store, ...] = (dvc, git_lfs, git_files)
+STORES: tuple[Store, ...] = (object_storage, dvc, git_lfs, git_files)
+# Those whose versions the lock names.
+LOCKED: tuple[LockedStore, ...] = (object_storage,)
+CHECKED = (dvc.NAME, *(store.NAME for store in LOCKED))
 
 
 class Status(NamedTuple):
@@ -26,6 +30,11 @@ def pin_of(root: Path, name: str, commit: str | None = None) -> Pin:
     """Return what pins a raw file in a commit, or in the working tree."""
     found = (store.pin(root, name, commit) for store in STORES)
     return next(pin for pin in found if pin)
+
+
+def locked_pin(root: Path, name: str, commit: str) -> Pin | None:
+    """Return what pins a raw file in a commit's lock; None where the lock does not name it."""
+    return next((pin for store in LOCKED if (pin := store.pin(root, name, commit))), None)
 
 
 def store_of(pin: Pin) -> Store:
@@ -62,7 +71,7 @@ def status(root: Path, names: Iterable[str]) -> list[Status]:
 
 
 def check(root: Path, name: str) -> None:
-    """Refuse a file that DVC pins and that has other bytes here: a run would name a version that it does not have.
+    """Refuse a file whose pin is not its bytes here: a run would name a version that it does not have.
 
     Of files in git and in Git LFS, git itself knows that they are changed.
 
@@ -71,10 +80,13 @@ def check(root: Path, name: str) -> None:
     InputError
         The bytes are not those of the pointer.
     """
-    pin = dvc.pin(root, name, None)
-    if pin and (root / name).exists() and (said := problem(root, name, pin)):
+    pin = pin_of(root, name)
+    if pin.store not in CHECKED or not (root / name).exists() or not (said := problem(root, name, pin)):
+        return
+    remedy = "'ml data pull' brings the pinned one, 'ml data pin' takes what is there now"
+    if pin.store == dvc.NAME:
         remedy = f"'dvc add {name}' keeps what is here, 'dvc checkout --force {pin.pointer}' brings the other back"
-        raise InputError(f"{name}: {said}; {remedy}")
+    raise InputError(f"{name}: {said}; {remedy}")
 
 
 def pull(tree: Path, names: Sequence[str], root: Path | None = None) -> list[str]:
@@ -95,3 +107,37 @@ def pull(tree: Path, names: Sequence[str], root: Path | None = None) -> list[str
     for store in STORES:
         store.pull(tree, root or tree, names)
     return before
+
+
+def pin(root: Path, places: Mapping[str, tuple[str, str | None]], declared: set[str]) -> dict[str, tuple[str, str]]:
+    """Fetch what is at the places of raw files now, and let the lock pin that.
+
+    Parameters
+    ----------
+    root : the project's folder
+    places : address and server by the names of the raw files to pin
+    declared : the names of all raw files at other places; the lock forgets others
+
+    Returns
+    -------
+    What pinned each file before, and what does now; empty where nothing did.
+
+    Raises
+    ------
+    InputError
+        A file could not be fetched, or is in git, too.
+    """
+    before, after = lock.read(root), dict[str, lock.Entry]()
+    for name in places:
+        git_files.refuse_tracked(root, name)
+    for name, (location, endpoint) in places.items():
+        store = next((store for store in LOCKED if scheme(location) in store.SCHEMES), None)
+        if store is None:
+            known = ", ".join(f"{word}://" for store in LOCKED for word in store.SCHEMES if word != "http")
+            raise InputError(f"contract.yaml: servers: {location} is not understood; known: {known}")
+        after[name] = store.take(root, name, location, endpoint)
+    lock.update(root, after, declared)
+    for name in places:
+        git_files.ignore(root, name)
+    old = {name: before[name].revision or before[name].version for name in places if name in before}
+    return {name: (old.get(name, ""), entry.revision or entry.version) for name, entry in after.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import sys
@@ -22,6 +21,7 @@ from mlcicd.core import params
 from mlcicd.core.errors import InputError
 from mlcicd.core.json_files import JsonFile, read_json
 from mlcicd.sources import raw_files
+from mlcicd.sources.pins import sha256 as sha256
 from mlcicd.system import outputs
 from mlcicd.system.git import git
 from mlcicd.tasks.task import Task
@@ -204,17 +204,6 @@ def say(message: str) -> None:
         print(message, file=sys.stderr)
 
 
-def sha256(path: Path) -> str | None:
-    """Return the SHA-256 of a file, or of a folder's file names and files; None where there is neither."""
-    if path.is_dir():
-        files = "".join(f"{p.name} {sha256(p)}\n" for p in sorted(path.iterdir()) if p.is_file())
-        return hashlib.sha256(files.encode()).hexdigest()
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _packages() -> dict[str, str]:
     """Every installed package and its version, by the names of folders: reading their metadata takes half a second."""
     folders = (path.stem for place in sys.path for path in Path(place).glob("*.dist-info"))
@@ -245,7 +234,8 @@ def provenance(root: Path, data: list[str]) -> dict[str, Any]:
 
 def _source(root: Path, name: str) -> dict[str, str | None]:
     pin = raw_files.pin_of(root, name)
-    return {"store": pin.store, "version": pin.version}
+    at = {"location": pin.location, "revision": pin.revision} if pin.location else {}
+    return {"store": pin.store, "version": pin.version} | at
 
 
 def _inputs(root: Path, data: list[str]) -> dict[str, Any]:
