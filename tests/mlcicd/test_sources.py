@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import remote_server
 from mlcicd.contract import document as contracts
 from mlcicd.core.errors import InputError
 from mlcicd.core.yaml_edit import with_values
@@ -327,3 +329,69 @@ def test_an_audit_finds_a_pointer_and_a_manifest_of_two_versions(released):
     path.write_text(json.dumps(manifest), encoding="utf-8")
     [said] = released.audit()
     assert said.startswith("data/a.csv.dvc names md5 ") and "and manifest.json md5 000000000000…" in said
+
+
+# Faults of a remote over HTTP, of the disk, and credentials
+
+SECRETS = ("a-planted-user", "a-planted-password")
+
+
+def over_http(clone: Path, address: str) -> None:
+    """Let the clone fetch from a server, with credentials that no message may show."""
+    user, password = SECRETS
+    lines = ["['remote \"storage\"']", f"url = http://{address}/files", "auth = basic", f"user = {user}"]
+    (clone / ".dvc/config.local").write_text("\n    ".join([*lines, f"password = {password}"]) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("fault", ["401", "half", "hang"])
+def test_a_server_that_does_not_deliver_is_one_line_and_leaves_nothing(clone, monkeypatch, fault):
+    digest = raw_files.pin_of(clone, "data/a.csv").version.removeprefix("md5:")
+    shutil.rmtree(clone / "data/parts", ignore_errors=True)
+    (clone / "data/parts.dvc").unlink()
+    monkeypatch.setenv("ML_DATA_PATIENCE", "8" if fault == "hang" else "300")
+    with remote_server.serving({digest: ROWS.encode()}, fault) as address:
+        over_http(clone, address)
+        said = refused(clone)
+    assert not any(secret in said for secret in SECRETS), said
+    assert "run 'dvc pull data/a.csv.dvc' to see more" in said
+    assert fault != "hang" or "nothing arrived for 8 seconds" in said
+    assert not (clone / ".dvc/cache/files/md5" / digest[:2] / digest[2:]).exists(), "half a file would count as whole"
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(clone, tmp_path, small_disk):
+    large = tmp_path / "large.csv"
+    large.write_text("".join(f"{i},{i * i}\n" for i in range(200_000)), encoding="utf-8")
+    digest = store._md5(large)
+    target = tmp_path / "remote/files/md5" / digest[:2] / digest[2:]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    large.rename(target)
+    pointer = f"outs:\n- md5: {digest}\n  size: {target.stat().st_size}\n  hash: md5\n  path: a.csv\n"
+    commit(clone, {"data/a.csv.dvc": pointer, "data/parts.dvc": None})
+    git(small_disk, "clone", "--quiet", str(clone), str(small_disk / "clone"))
+    config = f"['remote \"storage\"']\n    url = {tmp_path / 'remote'}\n"
+    (small_disk / "clone/.dvc/config.local").write_text(config, encoding="utf-8")
+    assert re.search("No space left on device|disk is full", refused(small_disk / "clone"))
+
+
+def test_data_that_was_in_git_is_in_dvc_now(clone, tmp_path, trained_on):
+    commit(clone, {"data/a.csv.dvc": None, ".dvc/config": None, "data/.gitignore": None, "data/a.csv": "id,y\n1,1\n"})
+    git(clone, "revert", "--no-edit", "HEAD")
+    assert "it ends here" in based(clone, tmp_path, "HEAD~1").why
+    assert trained_on == ["id,y\n1,1\n"]
+    assert not (clone / "data/a.csv").exists() and not git(clone, "status", "--porcelain")
+
+
+def test_nothing_that_is_written_holds_a_credential(clone, tmp_path, trained_on, monkeypatch):
+    """The secrets of a remote, of git's server and of the environment, planted at once."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRETS[1])
+    git(clone, "remote", "set-url", "origin", f"https://{SECRETS[0]}:{SECRETS[1]}@127.0.0.1:9/none.git")
+    over_http(clone, "127.0.0.1:9")
+    shutil.rmtree(tmp_path / "remote")
+    raw = raw_files.status(clone, NAMES)
+    said = [refused(clone), based(clone, tmp_path / "review").why, str(raw)]
+    (clone / "data/a.csv").write_text(ROWS, encoding="utf-8")
+    said.append(json.dumps(run.provenance(clone, NAMES)))
+    left = [path for path in (tmp_path / "review").rglob("*") if path.is_file()]
+    said += [path.read_text(encoding="utf-8", errors="replace") for path in left]
+    assert not trained_on and "md5:" in said[-1 - len(left)]
+    assert not [text for text in said for secret in SECRETS if secret in text]
