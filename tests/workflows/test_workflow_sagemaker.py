@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import releases
 import sagemaker_api
-from acting import GitHub
+from acting import GitHub, Outcome
 from conftest import Project, bake, install
 from rollouts import digest
 from sagemaker_api import ACCOUNT, REGION
@@ -68,8 +68,8 @@ def test_a_release_is_rolled_out_or_taken_back_and_an_issue_says_why(
     packed = releases.pack(served.root / "runs/model", tmp_path)
     other = releases.otherwise(served, packed, tmp_path / "other")
 
-    def deploy(release: str, **variables: str):
-        inputs = {"release": release, "to": "staging"}
+    def deploy(release: str) -> Outcome:
+        inputs, variables = {"release": release, "to": "staging"}, {"AWS_ROLE_ARN": ROLE}
         return hub.on_push("deploy", event="workflow_dispatch", inputs=inputs, variables=variables)
 
     def runs() -> str:
@@ -84,27 +84,34 @@ def test_a_release_is_rolled_out_or_taken_back_and_an_issue_says_why(
     with running(served, tmp_path) as server:
         publish(hub, account, "model-1", packed, server.port)
         publish(hub, account, "model-2", other, server.port)
-        refused = deploy("model-1")
-        assert refused.jobs == {"roll-out": "failure", "tell": "success"}, refused.log
-        done = deploy("model-1", AWS_ROLE_ARN=ROLE)
+        done = deploy("model-1")
         assert done.conclusion == "success", done.log
         assert "same predictions as the run" in done.summary
         assert runs() == f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/customer-churn@{digest('model-1')}"
         assert f"assume {ROLE}" in account.post("log", None)
         assert "a-token-that-github-signed" not in done.log
-        failed = deploy("model-2", AWS_ROLE_ARN=ROLE)
+        failed = deploy("model-2")
         assert failed.jobs == {"roll-out": "failure", "tell": "success"}, failed.log
         assert runs().endswith(digest("model-1"))
-    first, second = json.loads((hub.state / "hub.json").read_text())["items"]
-    assert "no variable AWS_ROLE_ARN" in first["body"] and first["state"] == "CLOSED"
-    assert (second["state"], second["title"]) == ("OPEN", "model-2 was not rolled out to staging")
-    assert "OTHER predictions as the run" in second["body"]
-    assert "model-2 was not rolled out; staging: model-1, 1 of 1 ready" in second["body"]
+    [issue] = issues(hub)
+    assert (issue["state"], issue["title"]) == ("OPEN", "model-2 was not rolled out to staging")
+    assert "OTHER predictions as the run" in issue["body"]
+    assert "model-2 was not rolled out; staging: model-1, 1 of 1 ready" in issue["body"]
 
 
-def test_a_release_starts_its_roll_out(hub: GitHub, tmp_path: Path) -> None:
-    released = hub.on_push("release", fakes=fake_uv(tmp_path))
+def issues(hub: GitHub) -> list[dict]:
+    return json.loads((hub.state / "hub.json").read_text(encoding="utf-8"))["items"]
+
+
+def test_a_release_starts_its_roll_out_which_says_that_it_has_no_role(hub: GitHub, tmp_path: Path) -> None:
+    fakes = fake_uv(tmp_path)
+    released = hub.on_push("release", fakes=fakes)
     assert released.conclusion == "success", released.log
     [tag] = [release["tagName"] for release in hub.releases()]
     started = [(event["workflow"], event["inputs"]) for event in hub.events("dispatch")]
     assert ("deploy", {"release": tag}) in started
+    inputs = {"release": tag, "to": "staging"}  # as the workflow's default
+    refused = hub.on_push("deploy", event="workflow_dispatch", inputs=inputs, fakes=fakes)
+    assert refused.jobs == {"roll-out": "failure", "tell": "success"}, refused.log
+    [issue] = issues(hub)
+    assert "The environment staging has no variable AWS_ROLE_ARN" in issue["body"]
