@@ -79,7 +79,7 @@ def test_the_statement_names_image_run_and_record(release: Path) -> None:
 def test_a_run_without_its_record_is_not_stated(release: Path) -> None:
     with tarfile.open(release / "run.tar.gz", "w:gz"):
         pass
-    with pytest.raises(KeyError, match="release.json"):
+    with pytest.raises(KeyError, match=r"release\.json"):
         provenance.digests_of_run(release / "run.tar.gz")
 
 

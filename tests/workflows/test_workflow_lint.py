@@ -135,7 +135,7 @@ LONGEST = 5
 
 def shell_lines(script: str) -> list[str]:
     """The lines of a script that are the shell's own: no comment, no client of something, nor how its call goes on."""
-    own, client = [], False
+    own, client, previous = [], False, ""
     for line in script.splitlines():
         goes_on, text = bool(own or client) and previous.endswith("\\"), line.strip()
         client = client if goes_on else bool(CLIENT.match(text))
