@@ -10,14 +10,14 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
 PROJECT = ROOT / "{{cookiecutter.project_slug}}" / "docs"
-GITLAB = PROJECT.parent / "_ci/gitlab/docs/gitlab.md"
+CIS = PROJECT.parent / "_ci"  # GitHub's pages are the project's own
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the changelog, the security policy, and the pages that every project gets."""
     sources = {"changelog.md": ROOT / "CHANGELOG.md", "security.md": ROOT / "SECURITY.md"}
     sources |= {f"project/{path.name}": path for path in sorted(PROJECT.glob("*.md"))}
-    sources["project/gitlab.md"] = GITLAB
+    sources |= {f"project/{ci.name}.md": ci / f"docs/{ci.name}.md" for ci in sorted(CIS.iterdir())}
     keep = _keep_marked()
     for uri, path in sources.items():
         files.append(File.generated(config, uri, content=keep(path.read_text(encoding="utf-8"))))

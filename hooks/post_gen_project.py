@@ -232,6 +232,8 @@ def next_steps(answers: dict[str, str]) -> str:
     else:
         train = "uv run ml init TABLE --target COLUMN     write contract.yaml and params.yaml for your table"
     publish, request = f"gh repo create {owner}/{slug} --private --source . --push", "pull request"
+    if answers["ci"] == "jenkins":
+        publish = "push it, and make a multibranch pipeline of it: docs/jenkins.md"
     if answers["ci"] == "gitlab":
         # GitLab makes a private project of what is pushed to an address that is free.
         publish = f"git push --set-upstream git@gitlab.com:{owner}/{slug}.git main"

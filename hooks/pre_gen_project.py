@@ -163,9 +163,10 @@ def python_problem(version: str) -> str | None:
 
 def choices_problem(answers: dict[str, str]) -> str | None:
     """Why two answers do not go together."""
-    if answers.get("ci") == "gitlab" and answers.get("deploy") == "kubernetes":
+    ci = answers.get("ci", "github")
+    if ci != "github" and answers.get("deploy") == "kubernetes":
         return (
-            "kubernetes does not go with ci=gitlab: `ml deploy` reads releases of GitHub, and checks the provenance "
+            f"kubernetes does not go with ci={ci}: `ml deploy` reads releases of GitHub, and checks the provenance "
             "that its workflow writes; answer deploy=none, or ci=github"
         )
     return None

@@ -159,6 +159,36 @@ def test_gitlab_brings_its_pipeline_and_nothing_of_github(
     assert set(re.findall(r"--group (\w+)", str(jobs["review"]["script"]))) == groups
 
 
+@pytest.mark.parametrize(
+    ("example", "tracking", "data", "python"),
+    [("churn", "none", "git", "3.11"), ("none", "wandb", "object-storage", "3.13")],
+)
+def test_jenkins_brings_its_pipeline_and_nothing_of_githubs_actions(
+    tmp_path: Path, example: str, tracking: str, data: str, python: str
+):
+    answers = {"example": example, "tracking": tracking, "data": data, "python_version": python}
+    github, root = bake(tmp_path / "a", **answers), bake(tmp_path / "b", ci="jenkins", **answers)
+    github_only = {name for name in files(github) if name.startswith(".github/")} | {"docs/plans.md", "docs/ruleset.md"}
+    assert files(root) == files(github) - github_only | {"Jenkinsfile", "docs/jenkins.md"}
+    assert git(root, "grep", "-nE", r"with [a-z]+: [a-z]|cookiecutter\.|\{%", "--", ":!packages", ":!*.py") == ""
+    links = {
+        target
+        for page in (*root.glob("*.md"), *root.glob("docs/*.md"))
+        for target in re.findall(r"\]\((?!https?:)([^)#][^)]*)\)", page.read_text(encoding="utf-8"))
+        if not (page.parent / target.partition("#")[0]).exists()
+    }
+    assert links == set()
+    pipeline = (root / "Jenkinsfile").read_text(encoding="utf-8")
+    versions = re.findall(r"UV_PYTHON = '([\d.]+)'", pipeline)
+    assert [f"Programming Language :: Python :: {version}" for version in versions] == metadata(root)["classifiers"]
+    groups = {data, tracking} & {"dvc", "object-storage", "mlflow", "wandb"}
+    assert set(re.findall(r"--group ([\w-]+)", pipeline)) == groups | {"dev", "serve"}
+    if tracking == "none":  # the page's example names this project
+        page = (root / "docs/jenkins.md").read_text(encoding="utf-8")
+        [change] = re.findall(r"```diff\n(.*?)```", page, re.DOTALL)
+        subprocess.run(["git", "apply", "--check", "-"], cwd=root, input=change, text=True, check=True)
+
+
 @pytest.mark.skipif(not shutil.which("git-lfs") and "CI" not in os.environ, reason="git-lfs is not installed")
 def test_the_answers_where_data_is_stored(tmp_path: Path):
     plain = bake(tmp_path / "git")

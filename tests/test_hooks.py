@@ -134,9 +134,10 @@ def test_what_is_no_group_of_gitlab_is_refused(owner: str):
     assert "no user or group of GitLab" in line
 
 
-def test_answers_that_do_not_go_together_are_refused_with_the_reason():
-    [line] = pre.problems({**GOOD, "ci": "gitlab", "deploy": "kubernetes"})
-    assert line.startswith("deploy: kubernetes does not go with ci=gitlab: `ml deploy` reads releases of GitHub")
+@pytest.mark.parametrize("ci", ["gitlab", "jenkins"])
+def test_answers_that_do_not_go_together_are_refused_with_the_reason(ci: str):
+    [line] = pre.problems({**GOOD, "ci": ci, "deploy": "kubernetes"})
+    assert line.startswith(f"deploy: kubernetes does not go with ci={ci}: `ml deploy` reads releases of GitHub")
 
 
 def test_names_made_from_one_another_are_refused_once():

@@ -106,12 +106,12 @@ class OnGitLab:
 
 
 class OnJenkins:
-    """What a multibranch pipeline sets; it names no base."""
+    """What a multibranch pipeline sets; it names no base, and the Jenkinsfile the image."""
 
-    image = ""
+    image = IMAGE
 
     def __init__(self, _: Path) -> None:
-        self.common = {"JENKINS_URL": "https://ci.example/"}
+        self.common = {"JENKINS_URL": "https://ci.example/", "ML_IMAGE": IMAGE}
 
     def change(self, _base: str, branch: str, _checked_out: str, fork: bool = False) -> dict[str, str]:
         of = {"CHANGE_ID": "7", "CHANGE_TARGET": "main", "BRANCH_NAME": "PR-7", "GIT_COMMIT": branch}
@@ -261,6 +261,46 @@ def test_a_release_is_named_after_its_commit_and_released_once(ci, repository, m
     assert plan.release(env, repository, []).previous == ""
 
 
+@pytest.mark.parametrize(
+    ("name", "released"),
+    [
+        ("README.md", False),
+        ("tests/test_churn.py", False),
+        ("docs/data/a.md", False),
+        (".github/workflows/ci.yml", False),
+        ("data/Umsätze 2024.csv", True),
+        ("data/README.md", True),
+        ("src/shop/model.py", True),
+        ("packages/mlcicd/src/mlcicd/cli.py", True),
+        ("params.yaml", True),
+        ("uv.lock", True),
+        (".python-version", True),
+    ],
+)
+def test_where_asked_a_release_follows_a_change_of_the_model_alone(ci, repository, name, released):
+    before = f"model-2026.01.01-{head(repository)[:7]}"
+    commit(repository, {name: "1"})
+    env = ci.main(head(repository))
+    found = plan.release(env, repository, [before], changed=True)
+    nothing = f"Nothing that the model is made of changed since {before}: nothing to release."
+    assert (found.todo, found.skip) == (released, "" if released else nothing)
+    assert plan.release(env, repository, [before]).todo
+    assert plan.release(env, repository, [], changed=True).todo
+
+
+def test_where_asked_what_is_older_than_the_release_before_is_not_released(ci, repository):
+    older = head(repository)
+    commit(repository, {"src/shop/model.py": "1"})
+    newer = f"model-2026.01.01-{head(repository)[:7]}"
+    git(repository, "checkout", "--quiet", older)
+    assert plan.release(ci.main(older), repository, [newer], changed=True).skip.startswith(f"{newer} is newer than")
+    assert plan.release(ci.main(older), repository, [newer]).todo
+
+
+def test_a_release_whose_commit_is_gone_is_followed_by_another(ci, repository):
+    assert plan.release(ci.main(head(repository)), repository, ["model-2026.01.01-0000000"], changed=True).todo
+
+
 def test_what_a_merge_queue_names_is_the_base(tmp_path, repository):
     base = head(repository)
     commit(repository, {"a.py": "1"})
@@ -352,6 +392,8 @@ def test_the_command_reads_the_tags_from_a_file_or_its_input(shell, tmp_path):
     assert (found["previous"], found["todo"]) == ("model-2025.12.24-0000000", True)
     assert json.loads(shell("release", "plan", "--json", "--released", str(tmp_path / "tags")).stdout) == found
     assert json.loads(shell("release", "plan", "--json").stdout)["previous"] == ""
+    same = f"model-2025.12.24-{head(Path())}"
+    assert json.loads(shell("release", "plan", "--json", "--changed", "--released", "-", input=same).stdout)["skip"]
 
 
 @pytest.mark.parametrize("env", [{}, {"GITLAB_CI": "false"}, {"JENKINS_URL": ""}])

@@ -137,8 +137,8 @@ def shell_lines(script: str) -> list[str]:
     """The lines of a script that are the shell's own: no comment, no client of something, nor how its call goes on."""
     own, client, previous = [], False, ""
     for line in script.splitlines():
-        goes_on, text = bool(own or client) and previous.endswith("\\"), line.strip()
-        client = client if goes_on else bool(CLIENT.match(text))
+        text = line.strip()
+        client = client if previous.endswith("\\") else bool(CLIENT.match(text))
         previous = text
         if text and not text.startswith("#") and not client:
             own.append(text)

@@ -49,13 +49,16 @@ def release_plan(
     released: Annotated[
         Path | None, typer.Option(help="A file of the tags so far, newest first; - reads them.")
     ] = None,
+    changed: Annotated[
+        bool, typer.Option("--changed", help="Skip where the model's files are those of the release before.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Print tag, image, the release before, and why there is nothing to release."""
     from mlcicd.ci import plan as plans
 
     text = "" if released is None else sys.stdin.read() if released == Path("-") else released.read_text("utf-8")
-    _print(plans.release(os.environ, Path(), text.split()), as_json)
+    _print(plans.release(os.environ, Path(), text.split(), changed), as_json)
 
 
 def _print(found: Plan | ReleasePlan, as_json: bool) -> None:

@@ -18,6 +18,8 @@ def job(env: Mapping[str, str]) -> Job:
         target="" if main else env.get("CHANGE_TARGET", "main"),
         number=int(number) if number.isdecimal() else 0,
         fork=bool(env.get("CHANGE_FORK")),
+        # Jenkins knows of no registry: the Jenkinsfile names the image.
+        image=env.get("ML_IMAGE", ""),
     )
 
 

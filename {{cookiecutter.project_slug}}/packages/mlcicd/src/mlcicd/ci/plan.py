@@ -19,6 +19,9 @@ from mlcicd.system.git import changed_files, file_at_commit, git, tracked_files
 CONTRACT = "contract.yaml"
 DOCUMENTATION = re.compile(r"docs/.*|.*\.md|LICENSE", re.DOTALL)
 DATA = re.compile(r"data/.*|src/[^/]+/prepare\.py", re.DOTALL)
+MODEL = re.compile(
+    r"(src|packages|data)/.*|params\.yaml|contract\.yaml|pyproject\.toml|uv\.lock|\.python-version", re.DOTALL
+)
 NO_CONTRACT = 'There is no contract.yaml yet: run "ml init TABLE --target COLUMN" and commit what it writes.'
 NOTHING_CHANGED = "Nothing changed in the project's folder, so there is nothing to train."
 ONLY_DOCUMENTATION = "Only documentation changed, so there is nothing to train."
@@ -91,8 +94,11 @@ def review(env: Mapping[str, str], root: Path) -> Plan:
     return Plan(base, job.head, job.number, job.fork, changed, data, skip)
 
 
-def release(env: Mapping[str, str], root: Path, released: Iterable[str]) -> ReleasePlan:
+def release(env: Mapping[str, str], root: Path, released: Iterable[str], changed: bool = False) -> ReleasePlan:
     """Plan a release of the commit that is checked out; ``released`` are the tags so far, newest first.
+
+    With ``changed`` there is also nothing to release where nothing that a model is made of changed since the release
+    before, or where that release is newer: for a CI whose own rules cannot say so.
 
     Raises
     ------
@@ -108,6 +114,8 @@ def release(env: Mapping[str, str], root: Path, released: Iterable[str]) -> Rele
     tag = f"model-{datetime.fromtimestamp(int(seconds), UTC):%Y.%m.%d}-{short}"
     tags = [name for name in released if name.startswith("model-")]
     skip = f"{tag} is released already: nothing to do." if tag in tags else _without_contract(root, "")
+    if changed and not skip and tags:
+        skip = _unchanged(root, tags[0])
     return ReleasePlan(tag, job.image, tags[0] if tags else "", skip)
 
 
@@ -154,6 +162,17 @@ def _skip(root: Path, base: str, changed: list[str] | None) -> str:
     if changed is not None and all(DOCUMENTATION.fullmatch(name) for name in changed):
         return ONLY_DOCUMENTATION
     return _without_contract(root, base)
+
+
+def _unchanged(root: Path, previous: str) -> str:
+    """Why a release after this one would bring nothing new; empty where it would, or where git does not know it."""
+    commit = previous.rpartition("-")[2]
+    if git(root, "merge-base", "--is-ancestor", "HEAD", commit) is not None:
+        return f"{previous} is newer than this commit: nothing to release."
+    found = changed_files(root, commit)
+    if found is None or any(MODEL.fullmatch(name) for name in found):
+        return ""
+    return f"Nothing that the model is made of changed since {previous}: nothing to release."
 
 
 def _without_contract(root: Path, base: str) -> str:
