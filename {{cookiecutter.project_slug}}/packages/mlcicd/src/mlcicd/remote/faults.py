@@ -15,6 +15,7 @@ CREDENTIALS = {
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
     "gs": "set FSSPEC_GS_TOKEN to the file of a service account's key",
     "az": "set AZURE_STORAGE_CONNECTION_STRING",
+    "pachyderm": "set PACH_PYTHON_AUTH_TOKEN",
     "https": "put name and password of this host into ~/.netrc",
 }
 # Classes of errors, by their names: their libraries are not imported here.

@@ -98,7 +98,7 @@ class Place:
     def _pieces(self, location: str, size: int, target: Path) -> Fetched:
         """Fetch pieces; each is asked for again by itself."""
         digest = hashlib.sha256()
-        with _writing(target), target.open("wb") as file:
+        with writing(target), target.open("wb") as file:
             for start in range(0, size, PIECE):
                 end = min(start + PIECE, size)
                 piece = attempted(location, partial(self._piece, location, start, end, size))
@@ -120,7 +120,7 @@ class Place:
             if found.size is not None and got < found.size:
                 raise CutError(got, found.size)
 
-        with _writing(target):
+        with writing(target):
             attempted(location, ask)
         with target.open("rb") as file:
             return Fetched(target.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
@@ -148,7 +148,7 @@ def attempted(location: str, ask: Callable[[], T]) -> T:
 
 
 @contextmanager
-def _writing(target: Path) -> Iterator[None]:
+def writing(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

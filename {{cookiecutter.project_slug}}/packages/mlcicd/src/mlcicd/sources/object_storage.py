@@ -10,6 +10,7 @@ from pathlib import Path
 from mlcicd.core.errors import InputError
 from mlcicd.core.yaml_io import regular_file
 from mlcicd.remote import addresses, transfer
+from mlcicd.remote.places import Place, opened
 from mlcicd.sources import lock
 from mlcicd.sources.lock import Entry, Locked
 from mlcicd.sources.pins import NotFetchedError, Pin, sha256
@@ -17,7 +18,7 @@ from mlcicd.system.git import git
 from mlcicd.system.outputs import locked, private_folder
 
 NAME, LABEL = "object-storage", "object storage"
-SCHEMES: Sequence[str] = ("s3", "gs", "az", "https", "http")
+SCHEMES: Sequence[str] = ("s3", "gs", "az", "https", "http", "pachyderm")
 WAIT = 600.0  # seconds for another pull of the same file
 
 
@@ -94,7 +95,7 @@ def _entries(root: Path, commit: str | None) -> dict[str, Entry]:
 
 def _fetch_latest(name: str, location: str, endpoint: str | None, new: Path) -> Entry:
     try:
-        place = transfer.Place(location, endpoint)
+        place = opened(location, endpoint)
         if not addresses.is_folder(location):
             return Entry(location=location, endpoint=endpoint, file=_latest(place, name, location, new))
         new.mkdir()
@@ -108,7 +109,7 @@ def _fetch_latest(name: str, location: str, endpoint: str | None, new: Path) -> 
         raise NotFetchedError(name, error.location, error.fault.cause, error.fault.remedy) from None
 
 
-def _latest(place: transfer.Place, name: str, location: str, new: Path) -> Locked:
+def _latest(place: Place, name: str, location: str, new: Path) -> Locked:
     found = place.find(location)
     fetched = place.fetch(found, new, found.revision)
     if found.revision.startswith(("etag:", "last-modified:")) and place.find(location) != found:
@@ -118,7 +119,7 @@ def _latest(place: transfer.Place, name: str, location: str, new: Path) -> Locke
 
 def _fetch_pinned(name: str, entry: Entry, new: Path) -> None:
     try:
-        place = transfer.Place(entry.location, entry.endpoint)
+        place = opened(entry.location, entry.endpoint)
         if entry.file:
             _pinned(place, name, entry.location, entry.file, new)
             return
@@ -130,7 +131,7 @@ def _fetch_pinned(name: str, entry: Entry, new: Path) -> None:
         raise NotFetchedError(name, error.location, error.fault.cause, error.fault.remedy) from None
 
 
-def _pinned(place: transfer.Place, name: str, location: str, pinned: Locked, new: Path) -> None:
+def _pinned(place: Place, name: str, location: str, pinned: Locked, new: Path) -> None:
     """Fetch one object; other bytes than those that are pinned are refused, whatever the store calls them."""
     found = place.find(location, pinned.revision)
     other = ""
