@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from acting import GitHub, Outcome, workflow
+from acting import ACTIONS, GitHub, Outcome, workflow
 from conftest import TEMPLATE, Project, bake, clean_environ
 from kubernetes_api import Cluster, cluster
 from rollouts import IMAGE, NAMESPACE, OVERLAY, TOKEN, digest
@@ -132,6 +132,44 @@ def test_a_release_is_rolled_out_or_taken_back_and_one_issue_says_why(place: Pla
     assert (pull["title"], pull["state"]) == ("Deploy model-3 to staging", "OPEN")
     assert place.written("deploy/staging") == digest("model-3")
     assert (place.written(), place.runs, len(place.cluster.seen)) == (digest("model-1"), digest("model-2"), seen)
+
+
+def test_what_runs_is_written_by_a_push_or_a_pull_request(tmp_path: Path) -> None:
+    """The step alone, without act: GitHub's stand-in refuses what a test says."""
+    origin, state = tmp_path / "origin.git", tmp_path / "state"
+    state.mkdir()
+    root = str(bake(tmp_path, deploy="kubernetes"))
+    subprocess.run(["git", "clone", "--quiet", "--bare", root, str(origin)], check=True)
+    job = workflow(ANSWER, "deploy")["jobs"]["record"]
+    given = {"GH_TOKEN": "ghs_stand_in", "GH_REPO": "acme/churn", "GITHUB_JOB": "record", "OURS": job["env"]["OURS"]}
+    given |= {"STANDIN": str(state), "STANDIN_TOOLS": str(ACTIONS / "tools"), "TO": "staging", "FILE": OVERLAY}
+    given |= {"BRANCH": "deploy/staging", "PATH": os.pathsep.join([str(ACTIONS / "bin"), os.environ["PATH"]])}
+    head = ["git", "-C", str(origin), "rev-parse", "main"]
+    given["GITHUB_SHA"] = subprocess.check_output(head, text=True).strip()
+
+    def record(release: str, *, push: bool = False, what: str = "") -> subprocess.CompletedProcess[str]:
+        variables = {"RELEASE": release, "DIGEST": what or digest(release), "PUSH": "true" if push else ""}
+        shell = ["/bin/bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", job["steps"][0]["run"]]
+        environ = clean_environ() | given | variables
+        return subprocess.run(shell, cwd=tmp_path, env=environ, capture_output=True, text=True)
+
+    def now() -> tuple[str, dict[str, str]]:
+        found = subprocess.check_output(["git", "-C", str(origin), "show", f"main:{OVERLAY}"], text=True)
+        items = json.loads((state / "hub.json").read_text())["items"] if (state / "hub.json").exists() else []
+        return re.findall(r"digest: (\S+)", found)[0], {item["title"]: item["state"] for item in items}
+
+    assert record("model-1", push=True).returncode == 0
+    assert record("model-1").returncode == 0 and now() == (digest("model-1"), {})
+    assert record("model-2", what="sha256:$(id)").returncode == 1 and now() == (digest("model-1"), {})
+    (state / "main-is-protected").touch()
+    (state / "no-pull-requests").touch()
+    refused = record("model-2", push=True)
+    assert refused.returncode == 1 and "allow GitHub Actions to create pull requests" in refused.stdout
+    (state / "no-pull-requests").unlink()  # and the branch that was left is used again
+    assert record("model-2", push=True).returncode == 0
+    assert now() == (digest("model-1"), {"Deploy model-2 to staging": "OPEN"})
+    assert record("model-1").returncode == 0  # taken back: main says so already
+    assert now() == (digest("model-1"), {"Deploy model-2 to staging": "CLOSED"})
 
 
 def test_a_release_starts_its_roll_out_to_staging(fakes: Path, tmp_path: Path) -> None:
