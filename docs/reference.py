@@ -26,6 +26,7 @@ PARAMS = {
         "review": "How sure a review wants to be.",
         "drift": "When new data counts as moved.",
         "service": "Limits of the service.",
+        "shadow": "When a release that answered copies of requests may have the traffic.",
         "compute": "Where fits run; without it on this machine. The variable `DASK_SCHEDULER_ADDRESS` wins.",
         "tracking": "Where runs, reviews and releases are sent; without it nowhere.",
     },
@@ -65,6 +66,14 @@ PARAMS = {
     "Service": {
         "max_records": "Records a request.",
         "max_bytes": "Bytes a request.",
+    },
+    "Shadow": {
+        "requests": "Copies that are to be answered.",
+        "minutes": "That long they are waited for.",
+        "agreement": "At least this share of the rows leads to the same: decision, class, or a number in the interval.",
+        "distance": "The predictions drift by less, as in `drift`.",
+        "latency": "The p50 and p99 of an answer are at most so many times the running version's.",
+        "errors": "At most this share of the copies gets no prediction.",
     },
     "Compute": {
         "scheduler": "A Dask scheduler such as `tcp://10.0.0.5:8786`, or `local`: processes of this machine.",

@@ -21,6 +21,7 @@ VALIDATE = ("uvx", "--quiet", "--from", "kubernetes-validate>=1.37", "kubernetes
 CHECKOV = ("uvx", "--quiet", "--from", "checkov>=3.3", "checkov", "--framework", "kubernetes", "--skip-download")
 VERSIONS = ("1.34", "1.35", "1.36", "1.37")  # what Kubernetes supports in November 2026, and the newest
 ENVIRONMENTS = ("staging", "production")
+LABEL, CANDIDATE = "app.kubernetes.io/name", "model-candidate"  # as deployment/kubernetes.py has them
 MACHINERY = TEMPLATE / "{{cookiecutter.project_slug}}/packages/mlcicd/src/mlcicd"
 Manifest = dict[str, Any]
 
@@ -41,6 +42,7 @@ class Built(NamedTuple):
 
     root: Path
     files: dict[str, Path]
+    shadow: Path  # production with the component of that name
 
     def manifests(self, environment: str) -> dict[str, Manifest]:
         """The manifests by their kind; there is one of each."""
@@ -64,7 +66,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     for environment in ENVIRONMENTS:
         text = build(root / "deploy/kubernetes/overlays" / environment)
         (folder / f"{environment}.yaml").write_text(text, encoding="utf-8")
-    return Built(root, {environment: folder / f"{environment}.yaml" for environment in ENVIRONMENTS})
+    overlay = root / "deploy/kubernetes/overlays/shadow"
+    overlay.mkdir()
+    overlay.joinpath("kustomization.yaml").write_text(
+        "namespace: my-model-2-production\nresources: [../production]\ncomponents: [../../components/shadow]\n",
+        encoding="utf-8",
+    )
+    (folder / "shadow.yaml").write_text(build(overlay), encoding="utf-8")
+    files = {environment: folder / f"{environment}.yaml" for environment in ENVIRONMENTS}
+    return Built(root, files, folder / "shadow.yaml")
 
 
 def test_only_who_wants_kubernetes_gets_its_files(tmp_path: Path):
@@ -81,9 +91,9 @@ def test_only_who_wants_kubernetes_gets_its_files(tmp_path: Path):
 
 def test_every_supported_kubernetes_knows_each_key(built: Built, tmp_path: Path):
     for version in VERSIONS:
-        done = run(*VALIDATE, "--kubernetes-version", version, *map(str, built.files.values()))
+        done = run(*VALIDATE, "--kubernetes-version", version, *map(str, (*built.files.values(), built.shadow)))
         assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stdout.count(" passed for resource ") == 2 * len(built.manifests("staging"))
+        assert done.stdout.count(" passed for resource ") == 3 * len(built.manifests("staging")) + 2
     misspelt = tmp_path / "misspelt.yaml"
     misspelt.write_text(built.files["staging"].read_text().replace("readinessProbe:", "readinesProbe:"))
     assert run(*VALIDATE, str(misspelt)).returncode != 0
@@ -93,11 +103,11 @@ def test_checkov_finds_nothing_that_is_not_explained(built: Built, tmp_path: Pat
     careless = tmp_path / "careless.yaml"
     text = built.files["production"].read_text(encoding="utf-8")
     careless.write_text(text.replace("readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false"))
-    named = [word for file in (*built.files.values(), careless) for word in ("--file", str(file))]
+    named = [word for file in (*built.files.values(), built.shadow, careless) for word in ("--file", str(file))]
     done = run(*CHECKOV, *named, "--output", "json")
     results = json.loads(done.stdout)["results"]
     passed = {check["file_path"] for check in results["passed_checks"]}
-    assert len(passed) == 3, passed
+    assert len(passed) == 4, passed
     failed = {(check["check_id"], Path(check["file_path"]).name) for check in results["failed_checks"]}
     assert failed == {("CKV_K8S_22", "careless.yaml")}
     explained = {check["check_id"]: check["check_result"]["suppress_comment"] for check in results["skipped_checks"]}
@@ -135,6 +145,24 @@ def test_the_deployment_fits_the_service(built: Built):
     for selector in selectors:
         chosen = selector.get("podSelector", selector.get("selector", {})).get("matchLabels", selector)
         assert chosen == labels
+
+
+def test_the_component_copies_requests_to_the_candidate_alone(built: Built):
+    manifests = list(yaml.safe_load_all(built.shadow.read_text(encoding="utf-8")))
+    named = {(found["kind"], found["metadata"]["name"]): found["spec"] for found in manifests if "spec" in found}
+    (container,) = named["Deployment", "model"]["template"]["spec"]["containers"]
+    [address] = [variable["value"] for variable in container["env"] if variable["name"] == "ML_SHADOW_URL"]
+    service = named["Service", address.removeprefix("http://")]
+    candidate = {LABEL: CANDIDATE}
+    assert service["selector"] == candidate and [port["port"] for port in service["ports"]] == [80]
+    # The way out of the one is the way into the other, and DNS.
+    to_shadow, to_dns = named["NetworkPolicy", "model"]["egress"]
+    assert to_shadow["to"] == [{"podSelector": {"matchLabels": candidate}}]
+    assert {port["port"] for port in to_dns["ports"]} == {53}
+    policy = named["NetworkPolicy", "model-shadow"]
+    assert policy["podSelector"] == {"matchLabels": candidate} and policy["egress"] == []
+    labels = named["Deployment", "model"]["template"]["metadata"]["labels"]
+    assert policy["ingress"] == [{"from": [{"podSelector": {"matchLabels": labels}}], "ports": to_shadow["ports"]}]
 
 
 def test_the_component_scrapes_the_service_and_loads_the_rules(built: Built, tmp_path: Path):

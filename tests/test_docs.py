@@ -23,7 +23,7 @@ DOCS = TEMPLATE / "docs"
 PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
 HOW_TO = sorted((DOCS / "how-to").glob("*.md"))
 # Pages about a project with other answers than the defaults.
-ANSWERS = {page: {"deploy": "kubernetes"} for page in ("deploy", "kubernetes")}
+ANSWERS = {page: {"deploy": "kubernetes"} for page in ("deploy", "kubernetes", "shadow")}
 ANSWERS["docker-compose"] = {"deploy": "docker"}
 ANSWERS["sagemaker"] = {"deploy": "sagemaker"}
 # What a page says and is not typed with the rest of it, with the reason and where it is done instead.

@@ -125,6 +125,21 @@ class Service(Strict):
     max_bytes: int = Field(5_000_000, ge=1000)
 
 
+class Shadow(Strict):
+    """When a release may take the traffic over, after it has answered copies of ``requests``, in so many ``minutes``.
+
+    Gates: at least this ``agreement`` of the rows; predictions that drift by less than ``distance``; p50 and p99 of the
+    ``latency`` at most so many times as long; at most this share of ``errors``.
+    """
+
+    requests: int = Field(200, ge=1)
+    minutes: float = Field(10, gt=0, le=30)
+    agreement: float = Field(0.9, ge=0, le=1)
+    distance: float = Field(0.1, gt=0, le=1)
+    latency: float = Field(2, gt=0)
+    errors: float = Field(0.01, ge=0, lt=1)
+
+
 TRACKERS = ("mlflow", "wandb")
 
 
@@ -157,6 +172,7 @@ class Params(Strict):
     review: Review = Review()
     drift: Drift = Drift()
     service: Service = Service()
+    shadow: Shadow = Shadow()
     compute: Compute | None = None
     tracking: Tracking | None = None
 
@@ -183,7 +199,7 @@ def load(path: str | Path = "params.yaml") -> Params:
     try:
         params = Params.model_validate(document)
     except ValidationError as error:
-        models = (Params, Search, Split, Costs, Review, Gate, Drift, Service, Compute, Tracking)
+        models = (Params, Search, Split, Costs, Review, Gate, Drift, Service, Shadow, Compute, Tracking)
         raise explain(error, str(path), {name for model in models for name in model.model_fields}) from None
     if params.costs:
         _check_costs(params.costs, params.task, path)

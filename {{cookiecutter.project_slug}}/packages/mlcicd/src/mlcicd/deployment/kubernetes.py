@@ -17,6 +17,8 @@ from mlcicd.deployment import lease
 from mlcicd.deployment.kubectl import Kubectl, last_line
 from mlcicd.deployment.release import Release
 from mlcicd.deployment.targets import RollOutError, Running
+from mlcicd.shadow.names import VARIABLE
+from mlcicd.shadow.scrape import scraped
 
 NAME, CANDIDATE = "model", "model-candidate"
 LABEL, CAUSE = "app.kubernetes.io/name", "kubernetes.io/change-cause"
@@ -88,6 +90,25 @@ class Kubernetes:
         finally:
             self.kubectl.run("delete", "deployment", CANDIDATE, "--ignore-not-found", "--wait=false")
 
+    def mirrors(self) -> dict[str, str] | None:
+        """Return the metrics of each pod that runs, where the overlay has the component ``shadow``."""
+        wanted = next(manifest for manifest in self._manifests() if _is_model(manifest))
+        found = self.kubectl.get("deployment", NAME)
+        if found is None or not _has_mirror(wanted):
+            return None
+        if not _has_mirror(found):
+            raise InputError(
+                f"{self.overlay}: what runs has no shadow yet; run 'kubectl apply --server-side -k' with it"
+            )
+        pods = (self.kubectl.get("pods", f"--selector={LABEL}={NAME}") or {"items": []})["items"]
+        metrics = {}
+        for name in (pod["metadata"]["name"] for pod in pods if _is_ready(pod)):
+            with self.kubectl.forward(f"pod/{name}", PORT) as url:
+                text = url and scraped(url)
+            if text:
+                metrics[name] = text
+        return metrics
+
     def promote(self, release: Release) -> None:
         """Write the digest into the overlay and apply it; an overlay whose version fails is as it was."""
         before = self.file.read_text(encoding="utf-8")
@@ -154,7 +175,9 @@ def as_candidate(deployment: Manifest, image: str) -> Manifest:
     found["metadata"]["name"] = CANDIDATE
     spec["replicas"] = 1
     spec["template"]["spec"].pop("topologySpreadConstraints", None)
-    _container(found)["image"] = image
+    container = _container(found)
+    container["image"] = image
+    container["env"] = [variable for variable in container.get("env", []) if variable["name"] != VARIABLE]
     return found
 
 
@@ -168,6 +191,16 @@ def reason(pods: list[Manifest]) -> str:
 def _container(deployment: Manifest) -> Manifest:
     containers: list[Manifest] = deployment["spec"]["template"]["spec"]["containers"]
     return next(container for container in containers if container["name"] == NAME)
+
+
+def _has_mirror(deployment: Manifest) -> bool:
+    return any(variable["name"] == VARIABLE for variable in _container(deployment).get("env", []))
+
+
+def _is_ready(pod: Manifest) -> bool:
+    conditions = pod.get("status", {}).get("conditions", [])
+    is_ready = any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+    return is_ready and "deletionTimestamp" not in pod["metadata"]
 
 
 def _is_model(manifest: Manifest) -> bool:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from mlcicd.core.errors import InputError
 from mlcicd.deployment import release as releases
+from mlcicd.deployment import shadow_stage
 from mlcicd.deployment.release import Release
-from mlcicd.deployment.targets import RollOutError, Target, opened
+from mlcicd.deployment.targets import Mirroring, RollOutError, Target, opened
 from mlcicd.packaging.smoke import check_server
 
 STATUS, ROLLBACK = "status", "rollback"
@@ -44,10 +45,10 @@ def deploy(what: str, environment: str, root: Path, *, only_write: bool = False)
     with releases.opened(what, root) as release:
         target.check(release)
         with target.lock(release.name):
-            return roll_out(target, release, environment)
+            return roll_out(target, release, environment, root)
 
 
-def roll_out(target: Target, release: Release, environment: str) -> tuple[bool, list[str]]:
+def roll_out(target: Target, release: Release, environment: str, root: Path) -> tuple[bool, list[str]]:
     """Try a release beside the running version, then promote it; return to the version before if it fails."""
     first = target.running() is None
     lines: list[str] = []
@@ -56,6 +57,11 @@ def roll_out(target: Target, release: Release, environment: str) -> tuple[bool, 
             passed, lines = check_server(url, release.run)
             if not passed:  # inside, so that a target can tell
                 raise RollOutError(f"{release.name} failed its smoke test")
+            if isinstance(target, Mirroring):
+                passed, compared = shadow_stage.compare(target, release, root)
+                lines += compared
+                if not passed:
+                    raise RollOutError(f"{release.name} failed beside the running version")
     except RollOutError as error:
         return False, [*lines, str(error), f"{release.name} was not rolled out; {_now(target, environment)}"]
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mlcicd.core.errors import InputError
 from mlcicd.deployment.release import Release
@@ -55,6 +55,14 @@ class Target(Protocol):
 
     def rollback(self) -> None:
         """Return to the version before; raise a RollOutError if it does not become ready."""
+
+
+@runtime_checkable
+class Mirroring(Protocol):
+    """A target whose running version can copy its requests to the candidate."""
+
+    def mirrors(self) -> dict[str, str] | None:
+        """Return the metrics of each pod that copies its requests, by its name; None where nothing is to be copied."""
 
 
 def opened(root: Path, environment: str) -> Target:

@@ -77,6 +77,11 @@ def compare(
     return columns
 
 
+def between(old: pd.Series, new: pd.Series) -> Found:
+    """Compare two samples of predictions, classes or numbers, whose rows were drawn one by one."""
+    return _column(old, new, not pd.api.types.is_numeric_dtype(old))
+
+
 def _time(drawn: pd.DataFrame, contract: Contract) -> pd.Series | None:
     """When each row was drawn, where the contract has a time column that holds dates and the rows have it."""
     role = contract.table.with_role("time")

@@ -26,6 +26,7 @@ from starlette.types import Scope
 from mlcicd.core.errors import RequestError
 from mlcicd.serving import service_page
 from mlcicd.serving.logs import LOG
+from mlcicd.shadow import mirror
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -155,6 +156,7 @@ async def read_rows(request: Request, *types: str) -> list[BaseModel]:
     """Return the validated records of a request."""
     engine = app.state.engine
     body = await read_body(request, engine.max_bytes, *types)
+    request.state.body, request.state.received = body, time.perf_counter()
     read = engine.read_csv if content_type(request) == CSV else engine.validator.read
     if len(body) > LARGE_BODY:  # in a thread, so that the event loop can answer others
         return await asyncio.get_running_loop().run_in_executor(READER, read, body)
@@ -176,7 +178,16 @@ async def invocations(request: Request) -> Response:
 async def _predict(request: Request, *types: str) -> Response:
     rows = await read_rows(request, *types)
     request.state.fields = {"records": len(rows)}
-    return json_response(await answer(rows))
+    answered = await answer(rows)
+    response = json_response(answered)
+    seconds = time.perf_counter() - request.state.received
+    if name := mirror.identifier(request.headers.get(mirror.HEADER)):
+        response.headers["Server-Timing"] = mirror.timing(seconds)
+    elif app.state.mirror is not None:
+        body, predictions = request.state.body, answered["predictions"]
+        name = app.state.mirror.offer(request.url.path, content_type(request), body, predictions, seconds)
+    request.state.fields |= {"copy": name} if name else {}
+    return response
 
 
 async def ping(_: Request) -> Response:
@@ -245,4 +256,5 @@ ROUTES = [
 ]
 PATHS = frozenset(route.path for route in ROUTES)
 app = Starlette(routes=ROUTES, exception_handlers={HTTPException: http_error})
+app.state.mirror = None  # where ML_SHADOW_URL is set, `model_service` gives each worker one
 app.router.redirect_slashes = False  # a redirect would lead to the host that the request names

@@ -19,7 +19,10 @@ from mlcicd.core.errors import RequestError
 from mlcicd.serving import app
 from mlcicd.serving.front import Front, refuse
 from mlcicd.serving.logs import LOG, log_as_json
+from mlcicd.shadow.mirror import Mirror, address
+from mlcicd.shadow.pair_metrics import PairMetrics
 
+SHADOW = address()
 INTERNAL = "application/vnd.bentoml+pickle"  # between services of one bento; BentoML refuses it from outside
 ANSWER = ("id", "prediction", "probability", "decision", "interval")
 
@@ -113,6 +116,11 @@ class ModelService:
         LOG.info("ready", extra={"fields": {"version": engine().version, "workers": _workers()}})
         if type(self).predict is not ModelService.predict:
             LOG.info("predict is overridden: its requests take BentoML's way, which is slower")
+            if SHADOW:
+                LOG.warning("predict is overridden: no request is copied to the shadow")
+        elif SHADOW:
+            metrics = PairMetrics(engine().scorer.task, engine().metadata["outputs"])
+            app.app.state.mirror = Mirror(SHADOW, app.TOKEN, metrics)
 
     @bentoml.api(input_spec=Records, output_spec=Predictions)  # type: ignore[untyped-decorator]
     async def predict(self, records: list[Any]) -> dict[str, Any]:

@@ -24,6 +24,8 @@ class Binary(Classification):
     outcome = "observed share"
     output_columns = ("prediction", "probability", "decision")
     monitored = "probability"
+    agreement = "same decision"
+    compared = "probability"
 
     def unsuitable(self, logical_type: str, distinct: int) -> str | None:
         return None if distinct == 2 else f"has {distinct:,} values"
@@ -55,3 +57,9 @@ class Binary(Classification):
         labels = np.asarray(classes, dtype=object)
         decision = labels[self.decide(p, threshold)]
         return {"prediction": labels[self.decide(p, 0.5)], "probability": p, "decision": decision}
+
+    def agrees(self, running: dict[str, Any], other: dict[str, Any]) -> bool:
+        return bool(running["decision"] == other["decision"])
+
+    def difference(self, running: dict[str, Any], other: dict[str, Any]) -> float:
+        return float(other["probability"] - running["probability"])

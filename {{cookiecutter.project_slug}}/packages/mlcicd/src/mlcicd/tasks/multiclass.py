@@ -18,6 +18,8 @@ class Multiclass(Classification):
     cost_fields = frozenset({"matrix"})
     outcome = "share that is right"
     monitored = None
+    agreement = "same class"
+    compared = "probability of the predicted class"
 
     def unsuitable(self, logical_type: str, distinct: int) -> str | None:
         return None
@@ -73,3 +75,12 @@ class Multiclass(Classification):
     def reference(self, predictions: pd.Series, bins: list[float], classes: list[Any]) -> dict[Any, float]:
         names = [str(name) for name in classes]  # also those that were never predicted, so that all sum to 1
         return predictions.value_counts(normalize=True).reindex(names, fill_value=0.0).to_dict()
+
+    def agrees(self, running: dict[str, Any], other: dict[str, Any]) -> bool:
+        return bool(running["prediction"] == other["prediction"])
+
+    def difference(self, running: dict[str, Any], other: dict[str, Any]) -> float:
+        # Of the probability of the class that the running version predicts.
+        shares = running["probability"]
+        predicted = max(shares, key=shares.get)
+        return float(other["probability"][predicted] - shares[predicted])

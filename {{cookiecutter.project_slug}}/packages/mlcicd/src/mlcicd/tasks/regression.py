@@ -18,6 +18,7 @@ class Regression(Task):
     skill = Skill("r2", "R²", guess=0.0)
     row_loss = "mae"
     outcome = "mean outcome"
+    agreement = "inside the running version's interval"
 
     def unsuitable(self, logical_type: str, distinct: int) -> str | None:
         return None if logical_type in ("integer", "number") else f"is {logical_type}, not a number"
@@ -50,3 +51,10 @@ class Regression(Task):
         # Split conformal prediction: n + 1 instead of n gives the nominal coverage on finite samples.
         errors = np.sort((target - predictions).abs().to_numpy())
         return float(errors[min(len(errors), int(np.ceil(coverage * (len(errors) + 1)))) - 1])
+
+    def agrees(self, running: dict[str, Any], other: dict[str, Any]) -> bool:
+        low, high = running["interval"]
+        return bool(low <= other["prediction"] <= high)
+
+    def difference(self, running: dict[str, Any], other: dict[str, Any]) -> float:
+        return float(other["prediction"] - running["prediction"])

@@ -56,6 +56,7 @@ class Task(ABC):
     costs_example : what ``ml init`` writes as an example of them
     outcome : how the calibration curve names what the prediction is compared with
     output_columns : the columns of every prediction that leaves the project
+    agreement, compared : how a comparison of two versions names what is the same in both, and what differs
     monitored : the column whose values the service puts in a histogram; None where it counts classes alone
     """
 
@@ -70,6 +71,8 @@ class Task(ABC):
     costs_example: ClassVar[str] = ""
     outcome: ClassVar[str]
     output_columns: ClassVar[tuple[str, ...]] = ("prediction",)
+    agreement: ClassVar[str]
+    compared: ClassVar[str] = "prediction"
     monitored: ClassVar[str | None] = "prediction"
 
     # a new table, in ``ml init``
@@ -159,6 +162,16 @@ class Task(ABC):
     def answer_fields(self, columns: dict[str, list[Any]], classes: list[Any]) -> dict[str, list[Any]]:
         """Return the columns of :meth:`answers` as fields of the service's JSON."""
         return columns
+
+    # two versions of the service that answer the same request; answers as their JSON
+
+    @abstractmethod
+    def agrees(self, running: dict[str, Any], other: dict[str, Any]) -> bool:
+        """Return whether another version's answer for a row leads to the same as the running one's."""
+
+    @abstractmethod
+    def difference(self, running: dict[str, Any], other: dict[str, Any]) -> float:
+        """Return by how much another version's answer for a row is above the running one's."""
 
     # monitoring of the service
 
