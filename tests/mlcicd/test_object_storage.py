@@ -6,19 +6,23 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import object_store
+import pandas as pd
 import pytest
 from fsspec.registry import _registry
 from mlcicd import cli_data
+from mlcicd.compute import places
 from mlcicd.contract import document as contracts
 from mlcicd.contract import servers
 from mlcicd.core.errors import InputError
 from mlcicd.core.yaml_io import parse_yaml
 from mlcicd.data import load
 from mlcicd.lifecycle import audit as audits
+from mlcicd.partitions import validation
 from mlcicd.remote import transfer
 from mlcicd.sources import lock, raw_files
 from mlcicd.sources.pins import NotFetchedError
@@ -404,3 +408,32 @@ def test_one_server_may_have_all_files_and_two_may_not_have_one():
     twice = document.model_copy(update={"servers": document.servers * 2})
     with pytest.raises(InputError, match="'a' is at two of them; leave one"):
         servers.declared(twice)
+
+
+# A table that is checked where it is
+
+
+def test_a_table_in_object_storage_is_checked_part_by_part_with_the_findings_of_a_local_one(tmp_path, s3, monkeypatch):
+    contract = contracts.parse(
+        parse_yaml(CONTRACT.format(location="s3://b/k", endpoint="", name=NAME), "contract.yaml")
+    )
+    table = contract.table.model_copy(
+        update={"properties": [p.model_copy(update={"unique": True}) for p in contract.table.properties]}
+    )
+    for n in range(3):
+        frame = pd.DataFrame({"id": range(40 * n, 40 * n + 50), "y": [0, 1] * 25})
+        frame.to_parquet(tmp_path / f"part-{n}.parquet")
+        s3.put("versioned", f"table/part-{n}.parquet", (tmp_path / f"part-{n}.parquet").read_bytes())
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    (tmp_path / "scratch").mkdir()
+    here, there = (
+        validation.check(where, table, lambda _: places.opened(None, print))
+        for where in (tmp_path, "s3://versioned/table/")
+    )
+    assert there == here and here[1] == 150
+    assert {violation.rule for violation in here[0]} == {"unique"} and here[0][0].count == 40
+    assert not list((tmp_path / "scratch").iterdir())
+    with pytest.raises(InputError, match=r"^s3://versioned/none/: could not be read \(there is no such file\); check"):
+        validation.check("s3://versioned/none/", table, lambda _: places.opened(None, print))

@@ -56,13 +56,13 @@ def init(
 
 @app.command()
 def validate(
-    table: Annotated[Path | None, typer.Argument(help="A file with the contract's columns.")] = None,
+    table: Annotated[str | None, typer.Argument(help="A table: its file, folder, or address such as s3://…")] = None,
 ) -> None:
     """Check the project's data, or one table, against contract.yaml."""
     from mlcicd.contract import document as contracts
     from mlcicd.core import params
     from mlcicd.data import load
-    from mlcicd.partitions import validation
+    from mlcicd.partitions import remote_parts, validation
 
     contract = contracts.load(ROOT / "contract.yaml")
     for warning in contracts.warnings(ROOT / "contract.yaml"):
@@ -71,9 +71,9 @@ def validate(
         loaded = load.load(contract, params.load(ROOT / "params.yaml"), ROOT)
         violations, rows = loaded.violations, loaded.raw_rows | {contract.table.name: len(loaded.table)}
     else:
-        optional = [contract.target.name]
-        violations, count = validation.check(table, contract.table, entry.place(ROOT), optional)
-        rows = {str(table): count}
+        where = remote_parts.checked(table) if "://" in table else Path(table)
+        violations, count = validation.check(where, contract.table, entry.place(ROOT), [contract.target.name])
+        rows = {table: count}
     if violations:
         entry.stop_broken(violations)
     row_counts = "; ".join(f"{name} {count:,} rows" for name, count in rows.items())

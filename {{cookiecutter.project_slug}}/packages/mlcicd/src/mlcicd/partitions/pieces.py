@@ -12,6 +12,8 @@ from mlcicd.contract.schema import SchemaObject
 from mlcicd.core.errors import InputError
 from mlcicd.data import readers
 from mlcicd.data.table_files import translate_read_errors
+from mlcicd.partitions import remote_parts
+from mlcicd.remote.transfer import Found
 
 ROWS = 500_000  # in a piece, where row groups are no larger
 
@@ -23,12 +25,14 @@ class Piece(NamedTuple):
     ----------
     groups : the first row group, and the one after the last
     before, rows : the number of the table's rows before it, and in it
+    part : the whole file in object storage, which is fetched to be read
     """
 
     file: Path
     groups: tuple[int, int]
     before: int
     rows: int
+    part: Found | None = None
 
     @property
     def name(self) -> str:
@@ -63,6 +67,18 @@ def divide(files: Sequence[Path], rows: int = ROWS) -> Divided:
     return Divided(pieces, frozenset(names))
 
 
+def divide_remote(location: str) -> Divided:
+    """Make a piece of each part of a table in object storage; only their footers are read."""
+    pieces: list[Piece] = []
+    names: set[str] = set()
+    before = 0
+    for part, (groups, rows, columns) in remote_parts.footers(location):
+        pieces.append(Piece(Path(part.location.rpartition("/")[2]), (0, groups), before, rows, part))
+        names |= set(columns)
+        before += rows
+    return Divided(pieces, frozenset(names))
+
+
 def _footer(file: Path) -> tuple[list[int], list[str]]:
     import pyarrow.parquet
 
@@ -86,6 +102,11 @@ def read(
     InputError
         The file is not there, as on a worker of another machine, or cannot be read.
     """
+    if piece.part is not None:
+        with remote_parts.fetched(piece.part) as file:
+            for chunk in readers.chunks_of(Path(file.name), obj, rows, file.parent, piece.groups):
+                yield readers.completed(chunk, obj, names)
+        return
     if not (root / piece.file).is_file():
         raise InputError(f"{piece.file}: is not there; put the table where all workers see it under the same path")
     for chunk in readers.chunks_of(piece.file, obj, rows, root, piece.groups):

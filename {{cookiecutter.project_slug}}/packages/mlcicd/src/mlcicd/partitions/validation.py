@@ -51,7 +51,7 @@ class Found(NamedTuple):
 
 
 def check(
-    path: Path,
+    path: Path | str,
     obj: SchemaObject,
     opened: Callable[[int], AbstractContextManager[Place]],
     optional: Sequence[str] = (),
@@ -61,7 +61,7 @@ def check(
 
     Parameters
     ----------
-    path, obj, optional : as in ``readers.read``, which also documents the errors
+    path, obj, optional : as in ``readers.read``, which also documents the errors; a text is an address
     opened : opens the place where so many pieces are checked
     rows : the most rows in a piece
 
@@ -69,11 +69,14 @@ def check(
     -------
     The violations, as ``rules.check`` returns them, and the number of rows.
     """
-    files = table_files.parts(path, f"the contract's '{obj.name}' expects it", whole=False)
-    if not all(map(table_files.is_parquet, files)):
-        frame, mistyped = readers.read(path, obj, optional)
-        return rules.check(frame, obj, mistyped), len(frame)
-    divided = pieces.divide(files, rows)
+    if isinstance(path, str):
+        divided = pieces.divide_remote(path)
+    else:
+        files = table_files.parts(path, f"the contract's '{obj.name}' expects it", whole=False)
+        if not all(map(table_files.is_parquet, files)):
+            frame, mistyped = readers.read(path, obj, optional)
+            return rules.check(frame, obj, mistyped), len(frame)
+        divided = pieces.divide(files, rows)
     table = Table(obj, tuple(optional), str(path), divided.names, Path.cwd())
     violations: dict[Key, Violation] = {}
     counts, finders = Counter[Key](), dict[str, duplicates.DuplicateFinder]()

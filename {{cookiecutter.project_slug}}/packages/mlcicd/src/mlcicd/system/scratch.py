@@ -14,7 +14,7 @@ from mlcicd.system.git import git
 from mlcicd.system.marks import MARK, PART, read_mark, write_mark
 
 LOCK = ".lock"
-PURPOSES = ("audit", "baseline", "deploy", "package", "serve", "shared", "track")
+PURPOSES = ("audit", "baseline", "deploy", "package", "part", "serve", "shared", "track")
 TRIES = 5
 
 
