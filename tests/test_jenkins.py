@@ -46,6 +46,24 @@ def pretending(fresh: Jenkins, tmp_path: Path) -> Jenkins:
     return own
 
 
+def test_the_first_pull_request_with_a_model_is_reviewed_alone(pretending: Jenkins) -> None:
+    (pretending.state / "pretends").unlink()
+    contract = (pretending.clone / "contract.yaml").read_text(encoding="utf-8")
+    params = (pretending.clone / "params.yaml").read_text(encoding="utf-8")
+
+    def without(tree: Path) -> None:
+        (tree / "contract.yaml").unlink()
+        (tree / "params.yaml").unlink()
+
+    pretending.commit("main", without)
+    pretending.commit(
+        "first", lambda tree: [write(*file)(tree) for file in (("contract.yaml", contract), ("params.yaml", params))]
+    )
+    built = pretending.change("first")
+    assert built.result == "SUCCESS", built.log
+    assert "has no model yet" in pretending.comment()
+
+
 def test_documentation_alone_trains_nothing_and_a_forks_review_is_archived(pretending: Jenkins) -> None:
     pretending.commit("words", write("docs/Überblick.md", "More.\n"))
     built = pretending.change("words", fork=True)
