@@ -29,6 +29,8 @@ match sys.argv[1:]:
     case ["sync", *_]:
         write(".venv/bin/python", "#!/bin/sh\nexec sleep 30\n")
         Path(".venv/bin/python").chmod(0o755)
+    case [_, _, "ml", "data", "pull"] if Path(".dvc").is_dir():
+        write(".dvc/cache/files/md5/01/23", "bytes")
     case [_, _, "ml", "train", "--out", out]:
         write(f"{out}/metrics.json")
         write(f"{out}/manifest.json")
