@@ -163,11 +163,11 @@ def python_problem(version: str) -> str | None:
 
 def choices_problem(answers: dict[str, str]) -> str | None:
     """Why two answers do not go together."""
-    ci = answers.get("ci", "github")
-    if ci != "github" and answers.get("deploy") == "kubernetes":
+    ci, deploy = answers.get("ci", "github"), answers.get("deploy", "none")
+    if ci != "github" and deploy not in ("none", "docker"):
         return (
-            f"kubernetes does not go with ci={ci}: `ml deploy` reads releases of GitHub, and checks the provenance "
-            "that its workflow writes; answer deploy=none, or ci=github"
+            f"{deploy} does not go with ci={ci}: `ml deploy` reads releases of GitHub, and checks the provenance "
+            "that its workflow writes; answer deploy=none or deploy=docker, or ci=github"
         )
     return None
 

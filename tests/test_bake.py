@@ -127,16 +127,22 @@ def test_a_tracker_brings_what_it_needs_and_nothing_of_the_other(
 
 
 @pytest.mark.parametrize(
-    ("example", "tracking", "data", "python"),
-    [("churn", "none", "git", "3.11"), ("none", "mlflow", "dvc", "3.13"), ("churn", "wandb", "git", "3.14")],
+    ("example", "tracking", "data", "deploy", "python"),
+    [
+        ("churn", "none", "git", "none", "3.11"),
+        ("none", "mlflow", "dvc", "none", "3.13"),
+        ("churn", "wandb", "git", "docker", "3.14"),
+    ],
 )
 def test_gitlab_brings_its_pipeline_and_nothing_of_github(
-    tmp_path: Path, example: str, tracking: str, data: str, python: str
+    tmp_path: Path, example: str, tracking: str, data: str, deploy: str, python: str
 ):
-    answers = {"example": example, "tracking": tracking, "data": data, "python_version": python}
+    answers = {"example": example, "tracking": tracking, "data": data, "deploy": deploy, "python_version": python}
     github, root = bake(tmp_path / "a", **answers), bake(tmp_path / "b", ci="gitlab", github_owner="a/b", **answers)
     github_only = {name for name in files(github) if name.startswith(".github/")} | {"docs/plans.md", "docs/ruleset.md"}
-    assert files(root) == files(github) - github_only | {".gitlab-ci.yml", "docs/gitlab.md"}
+    brought = {name for name in files(root) if name.startswith(".gitlab/scripts/")}
+    assert brought
+    assert files(root) == files(github) - github_only | brought | {".gitlab-ci.yml", "docs/gitlab.md"}
     assert git(root, "grep", "-nE", r"with [a-z]+: [a-z]|cookiecutter\.|\{%", "--", ":!packages", ":!*.py") == ""
     own = [":!packages", ":!data", ":!LICENSE"]
     said = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from mlcicd import cli
 from mlcicd.ci import github, plan, systems
 from mlcicd.ci.review import review
 from mlcicd.core.errors import InputError
+from mlcicd.integrations import records
+from mlcicd.training import run
 from test_review import commit, git
 from typer.testing import CliRunner
 
@@ -483,3 +486,39 @@ def test_the_command_reviews_and_exits_with_its_status(shell, repository):
     assert done.exit_code == 0
     assert plan.ONLY_DOCUMENTATION in done.stdout
     assert (repository / "out/meta.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("env", "place"),
+    [
+        ({"GITHUB_HEAD_REF": "new", "GITHUB_REF": "refs/pull/12/merge"}, {"branch": "new", "pull_request": "#12"}),
+        (
+            {"CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": "new", "CI_MERGE_REQUEST_IID": "7"},
+            {"branch": "new", "pull_request": "!7"},
+        ),
+        ({"CI_COMMIT_BRANCH": "main"}, {"branch": "main"}),
+        ({"CI_MERGE_REQUEST_IID": "7; id"}, {"branch": "change"}),
+        ({}, {"branch": "change"}),
+    ],
+)
+def test_a_run_names_the_branch_and_the_request_of_its_ci(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, env: dict[str, str], place: dict[str, str]
+):
+    for name in [name for name in os.environ if name.startswith(("GITHUB_", "CI_"))]:
+        monkeypatch.delenv(name)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    assert records._place(repository, {"commit": head(repository)}) == place
+
+
+@pytest.mark.parametrize(("given", "of_branch"), [("", False), ("set", True)])
+def test_a_run_knows_the_commit_of_the_branch_where_gitlab_checks_out_a_merge(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, given: str, of_branch: bool
+):
+    monkeypatch.delenv("GITHUB_EVENT_NAME", raising=False)
+    monkeypatch.setenv("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA", given)
+    commit(repository, {"notes.md": "new"})
+    branch = head(repository)
+    git(repository, "checkout", "--quiet", "--detach", "HEAD^")
+    git(repository, "merge", "--quiet", "--no-ff", "--no-edit", branch)
+    assert run._head(repository) == (branch if of_branch else head(repository))

@@ -132,6 +132,9 @@ def _place(root: Path, manifest: dict[str, Any]) -> dict[str, str]:
     if not manifest["commit"] or git(root, "rev-parse", "HEAD") != manifest["commit"]:
         return {}
     env = os.environ
-    branch = env.get("GITHUB_HEAD_REF") or env.get("GITHUB_REF_NAME") or git(root, "branch", "--show-current") or ""
-    number = re.fullmatch(r"refs/pull/(\d+)/merge", env.get("GITHUB_REF", ""))
-    return ({"branch": branch} if branch else {}) | ({"pull_request": f"#{number[1]}"} if number else {})
+    named = ("GITHUB_HEAD_REF", "GITHUB_REF_NAME", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", "CI_COMMIT_BRANCH")
+    branch = next(filter(None, map(env.get, named)), "") or git(root, "branch", "--show-current") or ""
+    pull = re.fullmatch(r"refs/pull/(\d+)/merge", env.get("GITHUB_REF", ""))
+    merge = re.fullmatch(r"\d+", env.get("CI_MERGE_REQUEST_IID", ""))
+    number = f"#{pull[1]}" if pull else f"!{merge[0]}" if merge else ""
+    return ({"branch": branch} if branch else {}) | ({"pull_request": number} if number else {})

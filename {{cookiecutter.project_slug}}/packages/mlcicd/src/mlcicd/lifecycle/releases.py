@@ -15,7 +15,7 @@ from mlcicd.lifecycle.drift_schema import Drift
 from mlcicd.rendering.blocks import Block, Chart, Report, Section, Table, Text, interval, number
 from mlcicd.training.run import MANIFEST, RELEASE, Run
 
-CARDS = 10  # model cards on the page; older ones are in their GitHub releases
+CARDS = 10  # model cards on the page; older ones are in their releases
 
 
 def page(folder: Path, drift: Path | None = None, note: str = "") -> Report:
@@ -85,7 +85,7 @@ def _card(run: Run) -> list[Block]:
     try:
         return model_card.card(run).blocks
     except (KeyError, InputError):  # from an older version, which recorded less
-        return [Text("Made by an older version of the pipeline: its model card is in its GitHub release.")]
+        return [Text("Made by an older version of the pipeline: its model card is in its release.")]
 
 
 def _named(blocks: list[Block], tag: str) -> list[Block]:

@@ -212,8 +212,10 @@ def _packages() -> dict[str, str]:
 
 
 def _head(root: Path) -> str | None:
-    """The commit that people know: on a pull request GitHub checks out a merge of it, whose second parent it is."""
-    merged = os.environ.get("GITHUB_EVENT_NAME") == "pull_request"
+    """The commit that people know: on a pull request a CI may check out a merge of it, whose second parent it is."""
+    on_github = os.environ.get("GITHUB_EVENT_NAME") == "pull_request"
+    on_gitlab = bool(os.environ.get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA"))  # a pipeline for merged results
+    merged = on_github or on_gitlab
     return (merged and git(root, "rev-parse", "--verify", "HEAD^2")) or git(root, "rev-parse", "HEAD")
 
 
