@@ -169,13 +169,11 @@ def track(
 @app.command()
 def predict(
     table: Annotated[Path, typer.Argument(help="A file with the contract's columns, or a folder of its parts.")],
-    out: Annotated[Path, typer.Option(help="The file to write: .parquet, .csv, .tsv or .csv.gz.")],
+    out: Annotated[Path, typer.Option(help="A file: .parquet, .csv, .tsv or .csv.gz; for Parquet parts a folder.")],
     run: RunOption = DEFAULT_RUN,
 ) -> None:
     """Predict for a table, in bounded memory."""
-    from mlcicd.scoring.predict import predict as score
-
-    show(f"{score(table, out, run):,} rows scored: {out}")
+    show(entry.score(ROOT, table, out, run))
 
 
 @app.command()

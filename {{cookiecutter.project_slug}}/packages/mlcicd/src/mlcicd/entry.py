@@ -128,6 +128,17 @@ def place(root: Path) -> Callable[[int], AbstractContextManager[Place]]:
     return opened
 
 
+def score(root: Path, table: Path, out: Path, run: Path) -> str:
+    """Score a table, or each part of a folder, and return one line about it."""
+    from mlcicd.scoring import parts, predict
+
+    if not parts.is_for_parts(table, out):
+        return f"{predict.predict(table, out, run):,} rows scored: {out}"
+    rows, count, before = parts.predict(table, out, run, place(root))
+    done = f", {before:,} of which were done before" if before else ""
+    return f"{rows:,} rows in {count:,} parts scored{done}: {out}"
+
+
 def read_report(folder: Path) -> str:
     """Return the report in a review's folder."""
     return (folder / "report.md").read_text(encoding="utf-8")

@@ -191,7 +191,7 @@ class DaskCluster:
     def _gone(self, error: Exception | None = None) -> InputError:
         more = f" ({type(error).__name__})" if error else ""
         return InputError(
-            f"compute: the Dask scheduler {self.address} was lost{more}; nothing was written; start both again"
+            f"compute: the Dask scheduler {self.address} was lost{more}; the output is as it was; start both again"
         )
 
 

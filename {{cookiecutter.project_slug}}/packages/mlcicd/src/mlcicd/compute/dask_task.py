@@ -78,7 +78,9 @@ def _told(error: Exception) -> str:
 def _limited(threads: int) -> Iterator[None]:
     """Hold a task to its threads, also one whose estimator asks for every core by ``n_jobs``."""
     import joblib
+    import pyarrow
 
+    pyarrow.set_cpu_count(threads)  # those that decode Parquet
     alone = joblib.parallel_config("sequential") if threads == 1 else nullcontext()
     with _threads().limit(limits=threads), alone:
         yield

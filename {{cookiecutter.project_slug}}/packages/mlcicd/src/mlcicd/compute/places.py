@@ -82,14 +82,14 @@ def opened(settings: Compute | None, say: Callable[[str], None], items: int | No
 
     Parameters
     ----------
-    items : how many there will be, where that is known; one alone needs no cluster
+    items : how many there will be, where that is known; one alone, or none, needs no cluster
 
     Raises
     ------
     InputError
         The cluster cannot be reached or has no workers, or Dask is not installed.
     """
-    where = None if items == 1 else chosen(settings)
+    where = None if items is not None and items < 2 else chosen(settings)
     if where is None:
         yield ThisMachine(say)
         return

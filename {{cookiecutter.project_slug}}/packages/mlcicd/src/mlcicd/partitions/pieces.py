@@ -15,6 +15,7 @@ from mlcicd.data.table_files import translate_read_errors
 from mlcicd.partitions import remote_parts
 from mlcicd.remote.transfer import Found
 
+HERE = Path()
 ROWS = 500_000  # in a piece, where row groups are no larger
 
 
@@ -47,14 +48,19 @@ class Divided(NamedTuple):
     names: frozenset[str]
 
 
-def divide(files: Sequence[Path], rows: int = ROWS) -> Divided:
-    """Divide Parquet files into pieces of at most so many rows; only their footers are read."""
+def divide(files: Sequence[Path], rows: int = ROWS, root: Path = HERE) -> Divided:
+    """Divide Parquet files into pieces of at most so many rows; only their footers are read.
+
+    Parameters
+    ----------
+    root : the folder that file names are relative to, for a process that works in another one
+    """
     pieces: list[Piece] = []
     names: set[str] = set()
     before = 0
     for file in files:
         with translate_read_errors(file):
-            sizes, columns = _footer(file)
+            sizes, columns = _footer(root / file)
         names |= set(columns)
         first, held = 0, 0
         for group, size in enumerate(sizes):

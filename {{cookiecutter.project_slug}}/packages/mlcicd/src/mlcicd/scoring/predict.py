@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -39,28 +40,55 @@ def predict(table: Path, out: Path, run: Path, chunk: int = readers.CHUNK_ROWS) 
     if out.resolve() == table.resolve():
         raise InputError(f"{out}: is the table that is to be scored; choose another --out")
     with outputs.atomic_file(out, is_scored) as work:
-        return _write(table, PredictionsWriter(out, work), Scorer(run), chunk)
+        scorer = Scorer(run)
+        rows = readers.read_chunks(table, row_rules(scorer), chunk)
+        return write(rows, PredictionsWriter(out, work), scorer, table, table)
 
 
-def _write(table: Path, writer: PredictionsWriter, scorer: Scorer, chunk: int) -> int:
+def row_rules(scorer: Scorer) -> SchemaObject:
+    """Return the rules that each row must keep to be scored.
+
+    Raises
+    ------
+    InputError
+        A column of the contract has the name of a column of predictions.
+    """
     obj = rules.row_level_rules(scorer.contract.table)
+    reserved_names.check(obj, scorer.task.name, scorer.classes, "the run's contract.yaml")
+    return obj
+
+
+def write(
+    chunks: Iterable[pd.DataFrame], writer: PredictionsWriter, scorer: Scorer, file: Path, table: Path, least: int = 1
+) -> int:
+    """Score rows as they are read, and return how many there are.
+
+    Parameters
+    ----------
+    file, table : where the rows are from, and the table that this file is a part of, for messages
+    least : how many rows there must be
+
+    Raises
+    ------
+    InputError
+        A row breaks the contract, or there are too few.
+    """
+    obj, scored = row_rules(scorer), 0
     absent = [p.name for p in obj.properties if p.role is not None]
     features = [p.name for p in obj.features]
-    reserved_names.check(obj, scorer.task.name, scorer.classes, "the run's contract.yaml")
-    scored = 0
     try:
-        for raw in readers.read_chunks(table, obj, chunk):
+        for raw in chunks:
             if raw.empty:
                 continue
-            frame, mistyped = readers.coerce_dtypes(raw, obj, str(table), absent)
+            frame, mistyped = readers.coerce_dtypes(raw, obj, str(file), absent)
             if broken := rules.check(frame, obj, mistyped):
-                where = f"{table}, counting from row {scored + 1:,}"
+                where = f"{file}, counting from row {scored + 1:,}"
                 raise InputError(f"{where}: {broken[0]}; see all with 'ml validate {table}'")
             ids = {obj.id: _as_given(raw[obj.id], frame[obj.id], obj)} if obj.id in frame else {}
             writer.write(pd.DataFrame(ids | scorer.score(frame[features])))
             scored += len(frame)
-        if not scored:
-            raise InputError(f"{table}: has no rows")
+        if scored < least:
+            raise InputError(f"{file}: has no rows")
     finally:
         writer.close()
     return scored

@@ -23,7 +23,10 @@ GENERATOR = f'<meta name="generator" content="{MADE_BY}">'
 OLD_PAGES = "--s0: #0a5ea8; --s1: #b3480a;"  # colours in the head of pages from version 0.1
 HEAD = 16_384
 # Files that the project's workflows and file managers add to an output.
-ADDED = {"run": ("release.json", "review.md"), "review": ("meta.json",), "drift": (), "bento": (), "model": ()}
+ADDED = {
+    **{"run": ("release.json", "review.md"), "review": ("meta.json",), "drift": (), "predictions": ()},
+    **{"bento": (), "model": ()},
+}
 JUNK = {".DS_Store", "Thumbs.db", "desktop.ini"}
 # (required, allowed) files of an output without a mark.
 COMPLETE = {
@@ -33,6 +36,7 @@ COMPLETE = {
     ),
     "review": (("report.md", "report.html"), ("comparison.json", "review.json", "plots/*.png")),
     "drift": (("drift.json", "drift.md", "drift.html"), ("params.yaml",)),
+    "predictions": (("_manifest.json",), ("*",)),
     # BentoML's folders are copied, pushed and exported as they are, so they have no mark.
     "bento": (("bento.yaml", "src/Containerfile", "src/run/manifest.json", "src/run/model.skops"), ("*",)),
     "model": (("model.yaml", "manifest.json", "model.skops", "serving.json"), ("*",)),
@@ -42,6 +46,7 @@ MARKED = COMPLETE.keys() - {"bento", "model"}
 KEYS = {
     "run": ("manifest.json", {"commit", "data", "contract", "params", "files", "seeds"}),
     "drift": ("drift.json", {"verdict", "columns", "moved", "window"}),
+    "predictions": ("_manifest.json", {"made_by", "model", "parts"}),
 }
 
 

@@ -46,19 +46,19 @@ def atomic_directory(out: Path, kind: str, beside: Path | None = None) -> Iterat
     InputError
         ``out`` contains files of others, is being written by another process, or cannot be written.
     """
-    target = _resolve(out)
+    target = resolve(out)
     parent = beside or target.parent
     with locked(target, out, parent):
-        _check_directory(target, kind, out)
+        check_directory(target, kind, out)
         with private_folder(target, out, kind, parent) as work:
             yield work
             write_mark(work, kind, whole=True)
             if kind not in MARKED:
                 (work / MARK).unlink()
             target.parent.mkdir(parents=True, exist_ok=True)
-            replaced = _publish(work, target)
+            replaced = publish(work, target)
         if replaced:
-            _discard(replaced, kind)
+            discard(replaced, kind)
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def atomic_file(out: Path, ours: Callable[[Path], bool], beside: Path | None = N
 
     ``ours`` returns whether an existing file was written by this tool and may be replaced.
     """
-    target = _resolve(out)
+    target = resolve(out)
     parent = beside or target.parent
     with locked(target, out, parent):
         if target.is_dir():
@@ -82,7 +82,7 @@ def atomic_file(out: Path, ours: Callable[[Path], bool], beside: Path | None = N
 def recover(path: Path) -> None:
     """Restore the name of an output if a process was killed between two renames."""
     if path.name and not os.path.lexists(path) and (path.parent / private_name(path.name, "old")).is_dir():
-        target = _resolve(path)
+        target = resolve(path)
         with locked(target, path, target.parent, WAIT):
             _recover(target)
 
@@ -100,7 +100,7 @@ def private_name(name: str, part: str) -> str:
     return f".{name}.ml-{part}"
 
 
-def _resolve(out: Path) -> Path:
+def resolve(out: Path) -> Path:
     """Resolve symbolic links in an output's path."""
     try:
         target = Path(os.path.realpath(out))
@@ -119,7 +119,7 @@ def _resolve(out: Path) -> Path:
     return target
 
 
-def _check_directory(target: Path, kind: str, out: Path) -> None:
+def check_directory(target: Path, kind: str, out: Path) -> None:
     try:
         _recover(target)
         if not os.path.lexists(target):
@@ -178,15 +178,15 @@ def private_folder(place: Path, out: Path, kind: str, near: Path) -> Iterator[Pa
         if mark and not mark["whole"]:
             shutil.rmtree(work, ignore_errors=True)
         elif work.is_dir():  # the unpublished new output or, after the swap, the old one
-            _discard(work, kind)
-        if isinstance(error, OSError) and (error.errno in NO_ROOM or _is_about_output(error, work, place)):
+            discard(work, kind)
+        if isinstance(error, OSError) and (error.errno in NO_ROOM or is_about_output(error, work, place)):
             raise cannot_write(out, error) from None
         raise
     if kind == "file":
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _is_about_output(error: OSError, work: Path, place: Path) -> bool:
+def is_about_output(error: OSError, work: Path, place: Path) -> bool:
     """Return whether an error is about the output, rather than a file that a command reads."""
     named = [Path(os.fsdecode(name)) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
     return any(path == place or path.is_relative_to(work) for path in named)
@@ -207,10 +207,10 @@ def _is_free(folder: Path) -> bool:
     kind = kind_of(folder)
     if kind is None and {path.name for path in folder.iterdir()} - {PART}:
         return False
-    return _discard(folder, kind or "run")
+    return discard(folder, kind or "run")
 
 
-def _publish(work: Path, place: Path) -> Path | None:
+def publish(work: Path, place: Path) -> Path | None:
     """Move the new output to its target; return the new path of the old output, or None if there was none."""
     if not os.path.lexists(place):
         work.rename(place)
@@ -234,12 +234,12 @@ def _recover(place: Path) -> None:
     if old.is_symlink() or not old.is_dir() or (kind := kind_of(old)) is None:
         return
     if os.path.lexists(place):
-        _discard(old, kind)
+        discard(old, kind)
     else:
         old.rename(place)
 
 
-def _discard(folder: Path, kind: str) -> bool:
+def discard(folder: Path, kind: str) -> bool:
     """Remove a replaced output, its mark last; warn and return False if that is not possible."""
     try:
         if (problem := replace_problem(folder, kind)) is not None:
