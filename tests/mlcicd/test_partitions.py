@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shutil
@@ -27,6 +28,7 @@ from mlcicd.core.errors import InputError
 from mlcicd.data import readers
 from mlcicd.partitions import validation
 from mlcicd.scoring import parts
+from mlcicd.scoring.scorer import Scorer
 from mlcicd.system import signals
 from mlcicd.validation import rules
 
@@ -196,6 +198,20 @@ def spoil(file: Path) -> None:
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+def test_parts_hold_the_predictions_of_the_whole_in_its_order(cluster: Opened, project_folder: Path) -> None:
+    assert ml("predict", "new", "--out", "whole.parquet")[0] == 0
+    assert ml("predict", "new", "--out", "p") == (0, "300 rows in 7 parts scored: p\n")
+    assert sorted(path.name for path in Path("p").iterdir()) == [
+        *(".ml-output.json", "_manifest.json"),
+        *(f"part-{number}.parquet" for number in range(PARTS)),
+    ]
+    pd.testing.assert_frame_equal(pd.read_parquet("p"), pd.read_parquet("whole.parquet"))
+    manifest = json.loads(Path("p/_manifest.json").read_text(encoding="utf-8"))
+    assert [part["rows"] for part in manifest["parts"]] == [50, 50, 50, 0, 50, 50, 50]
+    assert predict(cluster, "q") == (300, 7, 0)
+    assert content(project_folder / "q") == content(project_folder / "p")
+
+
 @pytest.mark.usefixtures("project_folder")
 def test_what_is_done_is_not_read_again() -> None:
     assert predict(here) == (300, 7, 0)
@@ -217,7 +233,8 @@ def test_what_is_done_is_not_read_again() -> None:
         predict(here)
 
 
-def test_a_kill_at_half_leaves_what_is_done(project_folder: Path) -> None:
+@pytest.mark.parametrize("address", ["none", "local"])
+def test_a_kill_at_half_leaves_what_is_done(project_folder: Path, address: str) -> None:
     assert predict(here, "q") == (300, 7, 0)
     slow = (
         "import sys, time\n"
@@ -231,7 +248,7 @@ def test_a_kill_at_half_leaves_what_is_done(project_folder: Path) -> None:
         "sys.argv = ['ml', 'predict', 'new', '--out', 'p']\n"
         "cli.main()\n"
     )
-    environment = os.environ | {"DASK_SCHEDULER_ADDRESS": "none"}
+    environment = os.environ | {"DASK_SCHEDULER_ADDRESS": address}
     process = subprocess.Popen([sys.executable, "-c", slow], env=environment, start_new_session=True)
     records = project_folder / ".p.ml-parts" / "_records"
     while not (records.is_dir() and len(list(records.glob("*.json"))) >= 3):
@@ -267,3 +284,10 @@ def test_rows_that_break_the_contract_are_named_with_their_part() -> None:
         assert not Path("p").exists()
     frame.to_parquet("new/part-4.parquet", index=False)
     assert predict(here) == (300, 7, 5)
+
+
+@pytest.mark.usefixtures("project_folder")
+def test_a_worker_that_does_not_see_the_output_is_named(cluster: Opened) -> None:
+    job = parts.Job(Scorer(Path("runs/model")), Path("new"), Path("p"), Path.cwd(), Path("/gone"), (), {})
+    with cluster(1) as place, pytest.raises(InputError, match=r"p: is not there; put --out where all workers see it"):
+        list(place.run(parts.score_part, job, [Path("new/part-0.parquet")], str))
