@@ -17,6 +17,8 @@ class Stopped(KeyboardInterrupt):  # code that cleans up after Ctrl-C then does 
 
 
 received: list[int] = []
+# Signals that are noted once and answered later, as Ctrl-C is in a search: no grace period begins with them.
+noted: set[int] = set()
 _before: dict[int, object] = {}
 
 
@@ -58,6 +60,9 @@ def _stop(number: int, _: object) -> None:
 
 def _watch(watched: socket.socket, _: socket.socket) -> None:
     number = watched.recv(1)
+    while number[0] in noted:
+        noted.discard(number[0])  # the next one stops at once
+        number = watched.recv(1)
     watched.settimeout(GRACE)
     with contextlib.suppress(TimeoutError):
         watched.recv(1)

@@ -17,6 +17,7 @@ from sklearn.model_selection import ParameterSampler
 from mlcicd.core.errors import InputError
 from mlcicd.core.params import HALVING, Params, Search
 from mlcicd.data.split import Fold
+from mlcicd.system import signals
 
 EDGE, NEAR = 0.1, 0.25  # shares of a space, from either end
 LEADERS = 3  # candidates that must agree before a space is called too narrow: one may lie at an edge by chance
@@ -118,11 +119,13 @@ def _interruptible() -> Iterator[threading.Event]:
         interrupted.set()
         signal.signal(signal.SIGINT, before)
 
+    signals.noted.add(signal.SIGINT)  # a fit may take longer than the time to clean up
     signal.signal(signal.SIGINT, note)
     try:
         yield interrupted
     finally:
         signal.signal(signal.SIGINT, before)
+        signals.noted.discard(signal.SIGINT)
 
 
 def _rounds(budget: Search, folds: int) -> tuple[list[float], int]:
