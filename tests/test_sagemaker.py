@@ -252,9 +252,9 @@ def test_two_at_once_are_refused_and_one_that_was_killed_is_taken_back(place: Pl
 
 
 def test_wrong_input_is_one_line_and_changes_nothing(place: Place, served: Project):
-    folder = place.release("model-1")
-    gone = place.release("model-2")
-    (place.folder / "state/registry" / IMAGE / "model-2").unlink()
+    folder = place.release("model-8")
+    gone = place.release("model-9")
+    (place.folder / "state/registry" / IMAGE / "model-9").unlink()
     bare = {"PYTHONPATH": os.pathsep.join(place.project.variables["PYTHONPATH"].split(os.pathsep)[:2])}
     settings = place.project.root / SETTINGS
     text = settings.read_text(encoding="utf-8")
